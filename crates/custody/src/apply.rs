@@ -1,0 +1,561 @@
+//! How a batch changes the state (P5, P6). Total, deterministic, pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::batch::{Batch, Tick};
+use crate::bytes::Hash;
+use crate::document::{Document, Grant, Kind};
+use crate::effects::{Branch, Decoder, Sats};
+use crate::genesis::Genesis;
+use crate::map::MerkleMap;
+use crate::payment::{
+    ALLOCATE_DAILY_LIMIT, ALLOCATE_LIMIT, Allocate, Allowed, Authorise, OUTPUTS_LIMIT, Request,
+};
+use crate::rule::{Refusal, Rule, ensure};
+use crate::state::{
+    Allocation, AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Owner, RULE_SET,
+    RequestRecord, State, consumed_until,
+};
+use crate::statement::{Approve, Body, Envelope, Freeze, Revoke, VALIDITY_LIMIT_S, Verified};
+use crate::table::Table;
+use crate::tree::Frontier;
+
+/// The delay clock advances by the gap between two Ticks, but at most by this many seconds: a server
+/// that stops the log lets no delay run out (P13).
+pub const DELAY_STEP_LIMIT_S: u64 = 600;
+
+/// Most freezes that one person may have in force: more say nothing new.
+pub const FREEZES_PER_PERSON_LIMIT: usize = 8;
+
+/// For so long after a key revoked itself a freeze by it still applies, in seconds: a thief who revokes
+/// the owner's key does not kill the owner's freeze (P16).
+pub const REVOKED_FREEZE_S: u64 = 24 * 3600;
+
+/// What became of one entry of a valid batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The statement.
+    pub id: Hash,
+    /// Nothing when it was applied, else the rule that rejected it. Either way its id is consumed.
+    pub rejected: Option<Refusal>,
+}
+
+/// How an entry fails: some failures make the whole batch invalid, so that nobody votes for it.
+pub(crate) enum Fault {
+    Invalid(Refusal),
+    Rejected(Refusal),
+}
+
+fn rejected(refusal: Refusal) -> Fault {
+    Fault::Rejected(refusal)
+}
+
+fn invalid(refusal: Refusal) -> Fault {
+    Fault::Invalid(refusal)
+}
+
+impl State {
+    /// The state before the first batch.
+    ///
+    /// # Errors
+    /// A genesis that does not pass its own checks.
+    pub fn new(genesis: Genesis) -> Result<Self, Refusal> {
+        genesis.check()?;
+        let genesis_hash = genesis.hash();
+        let clock = Clock {
+            height: 0,
+            time: genesis.created_at,
+            delay: 0,
+            rules: RULE_SET,
+            tip: genesis.header.height,
+        };
+        let mut state = Self {
+            genesis: Arc::new(genesis),
+            genesis_hash,
+            clock,
+            log: Frontier::new(),
+            facts: MerkleMap::new(),
+            clocks: Table::new("clock"),
+            documents: Table::new("document"),
+            proposals: Table::new("proposal"),
+            waiting: Table::new("waiting"),
+            keys: Table::new("key"),
+            consumed: Table::new("consumed"),
+            freezes: Table::new("freeze"),
+            requests: Table::new("request"),
+            lineages: Table::new("lineage"),
+            anchors: Table::new("anchor"),
+            authorisations: Table::new("authorisation"),
+            transactions: Table::new("transaction"),
+            charges: Table::new("charge"),
+            slots: Table::new("slot"),
+            next_index: Table::new("next-index"),
+            allocations: Table::new("allocation"),
+        };
+        let genesis = Arc::clone(&state.genesis);
+        let people = genesis.people.iter().cloned().map(Document::Person);
+        let first = people
+            .chain(genesis.groups.iter().cloned().map(Document::Group))
+            .chain(genesis.machines.iter().cloned().map(Document::Machine))
+            .chain(genesis.cosigners.iter().cloned().map(Document::Cosigner))
+            .chain([Document::Header(genesis.header), Document::Policy(genesis.policy.clone())]);
+        for document in first {
+            state.enforce(document, None);
+        }
+        state.put_clock();
+        Ok(state)
+    }
+
+    pub(crate) fn put_clock(&mut self) {
+        self.clocks.put(&mut self.facts, 0, self.clock);
+    }
+
+    /// Applies a batch: all of it, or, with an error, nothing.
+    ///
+    /// # Errors
+    /// The batch is invalid: nobody may vote for it.
+    pub fn apply(&mut self, batch: &Batch, decoder: &dyn Decoder) -> Result<Vec<Outcome>, Refusal> {
+        let mut next = self.clone();
+        let outcomes = next.apply_in_place(batch, decoder)?;
+        *self = next;
+        Ok(outcomes)
+    }
+
+    fn apply_in_place(&mut self, batch: &Batch, decoder: &dyn Decoder) -> Result<Vec<Outcome>, Refusal> {
+        let tick = &batch.tick;
+        let fits = |holds: bool, why: &str| ensure(holds, Rule::Batch, || why.into());
+        ensure(self.clock.rules == RULE_SET, Rule::RuleSet, || {
+            let rules = self.clock.rules;
+            format!("rule set {rules} is in force, this program has {RULE_SET}: install a newer one")
+        })?;
+        fits(tick.height == self.clock.height.saturating_add(1), "the height is not the next one")?;
+        fits(tick.state == self.hash(), "the state hash before the batch is another")?;
+        fits(tick.time >= self.clock.time, "time runs backwards")?;
+        let statements: Vec<_> = batch.entries.iter().map(Envelope::unverified).collect::<Result<_, _>>()?;
+        let reductions = statements.iter().take_while(|s| s.body.is_reduction()).count();
+        let late = statements.iter().skip(reductions).any(|s| s.body.is_reduction());
+        ensure(!late, Rule::ReductionsFirst, || "a reduction stands behind another entry".into())?;
+
+        self.advance(tick);
+        let mut outcomes = Vec::new();
+        for (i, envelope) in batch.entries.iter().enumerate() {
+            if i == reductions {
+                self.enter_into_force(decoder);
+            }
+            outcomes.push(self.apply_entry(envelope, decoder)?);
+        }
+        if batch.entries.len() == reductions {
+            self.enter_into_force(decoder);
+        }
+        self.put_clock();
+        for leaf in batch.leaves() {
+            self.log.push(&leaf);
+        }
+        Ok(outcomes)
+    }
+
+    fn advance(&mut self, tick: &Tick) {
+        let gap = tick.time.saturating_sub(self.clock.time).min(DELAY_STEP_LIMIT_S);
+        self.clock.height = tick.height;
+        self.clock.time = tick.time;
+        self.clock.delay = self.clock.delay.saturating_add(gap);
+        self.forget_consumed();
+    }
+
+    /// Whether a statement could be the next entry: what a proposer asks before it takes one in. What
+    /// is invalid only makes batches invalid; what would be rejected is still an entry.
+    ///
+    /// # Errors
+    /// Why it would make a batch invalid.
+    pub fn admit(&self, envelope: &Envelope, decoder: &dyn Decoder) -> Result<Outcome, Refusal> {
+        self.clone().apply_entry(envelope, decoder)
+    }
+
+    /// Makes a valid batch at `time` of those entries that can be in one, reductions first. Returns
+    /// the ids of what was left out, with the reason.
+    pub fn compose(
+        &self,
+        time: u64,
+        entries: &[Envelope],
+        decoder: &dyn Decoder,
+    ) -> (Batch, Vec<(Hash, Refusal)>) {
+        let tick = Tick {
+            height: self.clock.height.saturating_add(1),
+            state: self.hash(),
+            time: time.max(self.clock.time),
+        };
+        let is_reduction = |e: &&Envelope| e.unverified().is_ok_and(|s| s.body.is_reduction());
+        let (first, rest): (Vec<&Envelope>, Vec<&Envelope>) = entries.iter().partition(is_reduction);
+        let mut trial = self.clone();
+        let mut batch = Batch { entries: Vec::new(), tick };
+        if self.clone().apply_in_place(&batch, decoder).is_err() {
+            return (batch, Vec::new());
+        }
+        // As in the batch: time first, then reductions, then what is due, then the rest, one by one.
+        trial.advance(&batch.tick);
+        let reductions = first.len();
+        let mut left_out = Vec::new();
+        let mut size = 0usize;
+        for (i, envelope) in first.into_iter().chain(rest).enumerate() {
+            if i == reductions {
+                trial.enter_into_force(decoder);
+            }
+            size = size.saturating_add(envelope.bytes().len());
+            if batch.entries.len() >= crate::batch::BATCH_LIMIT_ENTRIES
+                || size > crate::batch::BATCH_LIMIT_BYTES / 2
+            {
+                break;
+            }
+            let mut probe = trial.clone();
+            match probe.apply_entry(envelope, decoder) {
+                Ok(_) => {
+                    trial = probe;
+                    batch.entries.push(envelope.clone());
+                }
+                Err(refusal) => left_out.push((envelope.id(), refusal)),
+            }
+        }
+        (batch, left_out)
+    }
+
+    fn apply_entry(&mut self, envelope: &Envelope, decoder: &dyn Decoder) -> Result<Outcome, Refusal> {
+        let is_freeze = envelope.unverified().is_ok_and(|s| matches!(s.body, Body::Freeze(_)));
+        let now = self.clock.time;
+        let usable = |id: &Hash| {
+            let key = self.keys.get(id)?;
+            let late = |at: u64| is_freeze && key.self_revoked && now <= at.saturating_add(REVOKED_FREEZE_S);
+            key.revoked_at.is_none_or(late).then_some(key.public)
+        };
+        let verified = envelope.clone().verify(&self.genesis_hash, usable)?;
+        let (id, statement) = (verified.id(), verified.statement());
+        let until = consumed_until(statement.not_after);
+        ensure(self.consumed.get(&(until, id)).is_none(), Rule::Once, || {
+            format!("statement {id} was used already: sign a new one")
+        })?;
+        if let Some(end) = statement.not_after {
+            ensure(now <= end, Rule::NotAfter, || format!("the statement ended at {end}: sign a new one"))?;
+            ensure(end <= now.saturating_add(VALIDITY_LIMIT_S), Rule::NotAfter, || {
+                "not_after is more than 90 days ahead".into()
+            })?;
+        }
+        let owner = self.keys.get(&statement.signer).map(|k| k.owner.clone());
+        let owner = owner.ok_or_else(|| Refusal::new(Rule::Signature, "the key is not enrolled"))?;
+        let rejected = match self.apply_body(&verified, owner, decoder) {
+            Ok(()) => None,
+            Err(Fault::Rejected(refusal)) => Some(refusal),
+            Err(Fault::Invalid(refusal)) => return Err(refusal),
+        };
+        let word = rejected.as_ref().map_or("applied", |r| r.rule.id()).to_owned();
+        self.consumed.put(&mut self.facts, (until, id), word);
+        Ok(Outcome { id, rejected })
+    }
+
+    fn apply_body(&mut self, verified: &Verified, owner: Owner, decoder: &dyn Decoder) -> Result<(), Fault> {
+        let id = verified.id();
+        let statement = verified.statement();
+        let end = statement.not_after.unwrap_or_default();
+        match &statement.body {
+            Body::Propose(propose) => self.propose(id, propose, owner, end, decoder).map_err(rejected),
+            Body::Approve(approve) => self.approve(verified, approve, owner, decoder),
+            Body::Veto(veto) => self.veto(veto, owner),
+            Body::Freeze(freeze) => self.freeze(id, freeze, owner).map_err(rejected),
+            Body::Revoke(revoke) => self.revoke(revoke, owner),
+            Body::Request(request) => self.request(id, request, owner, decoder),
+            Body::Authorise(authorise) => self.authorise(id, authorise, owner, decoder).map_err(invalid),
+            Body::Allocate(allocate) => self.allocate(allocate, owner),
+            Body::Supports(supports) => self.supports(supports, owner).map_err(rejected),
+            Body::Activate(activate) => self.activate(activate, owner, decoder),
+        }
+    }
+
+    /// Ids are remembered until their statements could not be used any more.
+    fn forget_consumed(&mut self) {
+        let now = self.clock.time;
+        let old: Vec<_> =
+            self.consumed.iter().map(|(k, _)| *k).take_while(|(until, _)| *until < now).collect();
+        for key in old {
+            self.consumed.take(&mut self.facts, &key);
+        }
+    }
+
+    fn approve(
+        &mut self,
+        verified: &Verified,
+        approve: &Approve,
+        owner: Owner,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Fault> {
+        let policy = self.policy().map(|(_, hash)| hash).unwrap_or_default();
+        let known =
+            self.requests.get(&approve.target).is_some() || self.proposals.get(&approve.target).is_some();
+        ensure(known, Rule::Reference, || format!("there is no proposal or request {}", approve.target))
+            .map_err(invalid)?;
+        let Owner::Person(person) = owner else {
+            return Err(rejected(Refusal::new(Rule::Standing, "only people approve")));
+        };
+        ensure(approve.decides == policy, Rule::Decides, || {
+            format!(
+                "the approval is for policy {}, in force is {policy}: look again and approve anew",
+                approve.decides
+            )
+        })
+        .map_err(rejected)?;
+        let approval = Approval {
+            id: verified.id(),
+            key: verified.statement().signer,
+            decides: approve.decides,
+            not_after: verified.statement().not_after.unwrap_or_default(),
+        };
+        if let Some(record) = self.requests.get(&approve.target) {
+            ensure(record.requester != Owner::Person(person.clone()), Rule::Standing, || {
+                format!("{person} asked for this payment and cannot approve it")
+            })
+            .map_err(rejected)?;
+            let mut record = record.clone();
+            record.approvals.insert(person, approval);
+            self.requests.put(&mut self.facts, approve.target, record);
+            return Ok(());
+        }
+        self.approve_proposal(&approve.target, person, approval, decoder).map_err(rejected)
+    }
+
+    fn freeze(&mut self, id: Hash, freeze: &Freeze, owner: Owner) -> Result<(), Refusal> {
+        let person = matches!(owner, Owner::Person(_));
+        ensure(person || self.granted(&owner, Grant::Freeze), Rule::Grant, || {
+            format!("{owner} is not enrolled to freeze")
+        })?;
+        let mine = self.freezes.iter().filter(|(_, f)| f.by == owner).count();
+        ensure(mine < FREEZES_PER_PERSON_LIMIT, Rule::FreezeLimit, || {
+            format!("{owner} has {mine} freezes in force already")
+        })?;
+        let record = FreezeRecord { scope: freeze.scope.clone(), by: owner, at: self.clock.time };
+        self.freezes.put(&mut self.facts, id, record);
+        Ok(())
+    }
+
+    fn revoke(&mut self, revoke: &Revoke, owner: Owner) -> Result<(), Fault> {
+        let key = self.keys.get(&revoke.key);
+        let key = key.ok_or_else(|| invalid(Refusal::new(Rule::Reference, "there is no such key")))?;
+        ensure(key.owner == owner, Rule::OwnKey, || {
+            format!("the key is of {}: revoking somebody else takes a quorum", key.owner)
+        })
+        .map_err(rejected)?;
+        self.retire_key(&revoke.key, true);
+        Ok(())
+    }
+
+    /// Takes a key out of use. What a quorum takes out of use freezes no more, whoever was first.
+    pub(crate) fn retire_key(&mut self, id: &Hash, by_owner: bool) {
+        if let Some(mut key) = self.keys.get(id).cloned() {
+            key.self_revoked = by_owner && (key.revoked_at.is_none() || key.self_revoked);
+            key.revoked_at = key.revoked_at.or(Some(self.clock.time));
+            self.keys.put(&mut self.facts, *id, key);
+        }
+    }
+
+    fn request(
+        &mut self,
+        id: Hash,
+        request: &Request,
+        owner: Owner,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Fault> {
+        let reference = |holds: bool, what: String| ensure(holds, Rule::Reference, || what).map_err(invalid);
+        let wallet = &request.wallet;
+        reference(self.wallet(wallet).is_some(), format!("there is no wallet {wallet}"))?;
+        for output in &request.outputs {
+            let found = self.document(Kind::Destination, output.destination.as_str());
+            reference(found.is_some(), format!("there is no destination {}", output.destination))?;
+        }
+        if let Some(old) = &request.renews {
+            reference(self.requests.get(old).is_some(), format!("there is no request {old}"))?;
+        }
+        let person = matches!(owner, Owner::Person(_));
+        ensure(person || self.granted(&owner, Grant::Request), Rule::Grant, || {
+            format!("{owner} is not enrolled to ask for payments")
+        })
+        .map_err(rejected)?;
+        self.check_request(request, decoder).map_err(rejected)?;
+        let lineage = request.renews.and_then(|old| self.requests.get(&old)).map_or(id, |old| old.lineage);
+        let record = RequestRecord {
+            request: request.clone(),
+            requester: owner,
+            at: self.clock.time,
+            approvals: BTreeMap::new(),
+            lineage,
+            renewed_by: None,
+            authorised: Vec::new(),
+        };
+        self.requests.put(&mut self.facts, id, record);
+        Ok(())
+    }
+
+    fn check_request(&self, request: &Request, decoder: &dyn Decoder) -> Result<(), Refusal> {
+        let form = |holds: bool, why: &str| ensure(holds, Rule::Request, || why.into());
+        form(request.outputs.len() <= OUTPUTS_LIMIT, "a request has at most 32 outputs")?;
+        form(request.amount().is_some(), "the amounts are more than there is")?;
+        form(request.end >= self.clock.time, "the request has ended before it began")?;
+        let latest = self.clock.time.saturating_add(VALIDITY_LIMIT_S);
+        form(request.end <= latest, "the end is more than 90 days ahead")?;
+        form(request.fee_max > Sats(0), "a fee ceiling of zero: nothing could pay it")?;
+        form(request.despite.is_empty() || request.is_cancel(), "only a cancel leaves despite a freeze")?;
+        for output in &request.outputs {
+            let id = &output.destination;
+            let found = self.document(Kind::Destination, id.as_str());
+            form(
+                found.is_some_and(|d| d.hash == output.version),
+                "a destination changed: look again and ask anew",
+            )?;
+            let address = self.destination(id).map(|d| d.address.clone()).unwrap_or_default();
+            let script =
+                decoder.address_script(&address).map_err(|e| Refusal::new(Rule::Request, e.to_string()))?;
+            let dust = decoder.dust_limit(&script);
+            ensure(output.amount >= dust, Rule::Request, || {
+                format!("{} to {id} is dust: nodes relay {dust} and more", output.amount)
+            })?;
+        }
+        let renewal = |holds: bool, why: &str| ensure(holds, Rule::Renewal, || why.into());
+        match request.renews.and_then(|old| self.requests.get(&old)) {
+            None => form(!request.is_cancel(), "a request without outputs cancels another: name it"),
+            Some(old) => {
+                renewal(
+                    old.request.wallet == request.wallet,
+                    "a renewal stays in the wallet of the old request",
+                )?;
+                let open = request.renews.is_some_and(|id| self.in_line(&id, old));
+                renewal(open, "the request was renewed already: renew the later one")?;
+                let anchored = self.lineages.get(&old.lineage).is_some();
+                renewal(
+                    anchored || !request.is_cancel(),
+                    "nothing was authorised for the request, so there is nothing to cancel: let it end",
+                )
+            }
+        }
+    }
+
+    fn authorise(
+        &mut self,
+        id: Hash,
+        authorise: &Authorise,
+        owner: Owner,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Refusal> {
+        let person = matches!(owner, Owner::Person(_));
+        ensure(person || self.granted(&owner, Grant::Authorise), Rule::Grant, || {
+            format!("{owner} is not enrolled to propose transactions")
+        })?;
+        let allowed = self.judge(authorise, self.clock.time, decoder)?;
+        self.record_authorisation(id, authorise, allowed);
+        Ok(())
+    }
+
+    fn record_authorisation(&mut self, id: Hash, authorise: &Authorise, allowed: Allowed) {
+        self.clock.tip = self.clock.tip.max(allowed.tip);
+        for request in &authorise.requests {
+            let Some(mut record) = self.requests.get(request).cloned() else { continue };
+            record.authorised.push(id);
+            let amount = record.request.amount().unwrap_or_default();
+            let lineage = self.lineages.get(&record.lineage).cloned();
+            self.take_place_of(request, &record, lineage.as_ref().map(|l| l.latest));
+            let mut lineage = lineage.unwrap_or_else(|| {
+                let anchors = allowed.new_anchors.get(&record.lineage).cloned().unwrap_or_default();
+                Lineage { anchors, charged: Sats(0), amount: Sats(0), latest: *request }
+            });
+            // P24: the outputs are charged once per lineage; of a renewal that pays more, what it adds.
+            let charge = amount.minus(lineage.amount).unwrap_or_default();
+            lineage.amount = lineage.amount.max(amount);
+            lineage.latest = *request;
+            self.charge(id, record.lineage, lineage, charge);
+            self.requests.put(&mut self.facts, *request, record);
+        }
+        self.charge_fee(id, authorise, &allowed);
+        self.transactions.put(&mut self.facts, allowed.effects.txid, id);
+        let authorisation = Authorisation {
+            requests: authorise.requests.clone(),
+            wallet: allowed.wallet,
+            transaction: authorise.transaction.clone(),
+            txid: allowed.effects.txid,
+            fee: allowed.fee,
+            at: self.clock.time,
+            height: self.clock.height,
+            end: allowed.end,
+            rules: allowed.rules,
+        };
+        self.authorisations.put(&mut self.facts, id, authorisation);
+    }
+
+    /// Notes on the requests that `id` renews, up to the last authorised one, that it took their place.
+    fn take_place_of(&mut self, id: &Hash, record: &RequestRecord, latest: Option<Hash>) {
+        let mut next = record.request.renews.filter(|_| latest != Some(*id));
+        while let Some((old_id, mut old)) = next.and_then(|old| Some((old, self.requests.get(&old)?.clone()))) {
+            next = old.request.renews.filter(|_| latest != Some(old_id));
+            old.renewed_by = Some(*id);
+            self.requests.put(&mut self.facts, old_id, old);
+        }
+    }
+
+    /// Charges an amount to a lineage and to the window that ends now.
+    fn charge(&mut self, id: Hash, key: Hash, mut lineage: Lineage, amount: Sats) {
+        lineage.charged = Sats(lineage.charged.0.saturating_add(amount.0));
+        self.lineages.put(&mut self.facts, key, lineage);
+        let at = (self.clock.time, id);
+        let sum = self.charges.get(&at).copied().unwrap_or_default().0.saturating_add(amount.0);
+        self.charges.put(&mut self.facts, at, Sats(sum));
+    }
+
+    /// P24: of all transactions that spend an anchor only the highest fee counts, so a bump charges its
+    /// increment. The lineages of the transaction are charged for it, the first one in full.
+    fn charge_fee(&mut self, id: Hash, authorise: &Authorise, allowed: &Allowed) {
+        let lineages: BTreeSet<Hash> =
+            authorise.requests.iter().filter_map(|r| self.requests.get(r)).map(|r| r.lineage).collect();
+        let anchors: BTreeSet<_> =
+            lineages.iter().filter_map(|l| self.lineages.get(l)).flat_map(|l| l.anchors.clone()).collect();
+        let fee_of = |outpoint| self.anchors.get(outpoint).map_or(Sats(0), |a: &AnchorRecord| a.fee);
+        let before = anchors.iter().map(fee_of).max().unwrap_or_default();
+        let more = allowed.fee.minus(before).unwrap_or_default();
+        if let Some(first) = lineages.first() {
+            if let Some(lineage) = self.lineages.get(first).cloned() {
+                self.charge(id, *first, lineage, more);
+            }
+        }
+        for outpoint in anchors {
+            let old = self.anchors.get(&outpoint).cloned();
+            let mut record = old.unwrap_or(AnchorRecord { lineages: BTreeSet::new(), fee: Sats(0) });
+            record.fee = record.fee.max(allowed.fee);
+            let bound = |l: &&Hash| self.lineages.get(*l).is_some_and(|l| l.anchors.contains(&outpoint));
+            record.lineages.extend(lineages.iter().filter(bound).copied());
+            self.anchors.put(&mut self.facts, outpoint, record);
+        }
+    }
+
+    fn allocate(&mut self, ask: &Allocate, owner: Owner) -> Result<(), Fault> {
+        ensure(self.wallet(&ask.wallet).is_some(), Rule::Reference, || {
+            format!("there is no wallet {}", ask.wallet)
+        })
+        .map_err(invalid)?;
+        let person = matches!(owner, Owner::Person(_));
+        ensure(person || self.granted(&owner, Grant::Allocate), Rule::Grant, || {
+            format!("{owner} is not enrolled to allocate addresses")
+        })
+        .map_err(rejected)?;
+        let limit = |holds: bool, why: &str| ensure(holds, Rule::Allocation, || why.into()).map_err(rejected);
+        limit((1..=ALLOCATE_LIMIT).contains(&ask.count), "allocate 1 to 1,000 addresses at a time")?;
+        let day = self.clock.time.saturating_sub(24 * 3600);
+        let today = |((wallet, _, _), run): (&(_, Branch, u32), &Allocation)| {
+            if *wallet == ask.wallet && run.at > day { run.count } else { 0 }
+        };
+        let sum = self.allocations.iter().map(today).fold(0u32, u32::saturating_add);
+        limit(
+            sum.saturating_add(ask.count) <= ALLOCATE_DAILY_LIMIT,
+            "over 10,000 addresses in a day: go on tomorrow",
+        )?;
+        let first = self.next_index(&ask.wallet, ask.branch);
+        let next = first.saturating_add(ask.count);
+        limit(next < (1 << 31), "the chain has no more indices: open another wallet")?;
+        let run = Allocation { client: ask.client.clone(), count: ask.count, at: self.clock.time };
+        self.allocations.put(&mut self.facts, (ask.wallet.clone(), ask.branch, first), run);
+        self.next_index.put(&mut self.facts, (ask.wallet.clone(), ask.branch), next);
+        Ok(())
+    }
+}

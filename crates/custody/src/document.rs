@@ -1,0 +1,480 @@
+//! Governed documents: everything that is in force, under one mechanism (P3).
+//!
+//! A document is proposed, approved by the quorum of its kind, waits for its delay, and is in force.
+//! [`TABLE`] says for each kind what of this applies; a new kind is a new row.
+
+use ed25519_dalek::{Signature, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::{Blob, Hash, PublicKey};
+use crate::canon;
+use crate::effects::{AccountKey, PinnedHeader};
+use crate::name::Name;
+use crate::policy::Policy;
+
+/// A document.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Document {
+    /// Who may move what under whose approval.
+    Policy(Policy),
+    /// A person and the keys of this person.
+    Person(Person),
+    /// A set of people.
+    Group(Group),
+    /// A program that may ask for things, or reduce.
+    Machine(Machine),
+    /// An address that may be paid.
+    Destination(Destination),
+    /// A wallet on a dealt key.
+    Wallet(Wallet),
+    /// The record of a key ceremony.
+    Ceremony(CeremonyRecord),
+    /// A co-signer's certified keys.
+    Cosigner(CosignerCard),
+    /// A block header that proofs start from.
+    Header(PinnedHeader),
+    /// Another rule set.
+    Upgrade(Upgrade),
+    /// Lifts freezes.
+    Resume(Resume),
+    /// Takes somebody's key out of use.
+    Revocation(Revocation),
+}
+
+/// The kind of a document.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// [`Document::Policy`].
+    Policy,
+    /// [`Document::Person`].
+    Person,
+    /// [`Document::Group`].
+    Group,
+    /// [`Document::Machine`].
+    Machine,
+    /// [`Document::Destination`].
+    Destination,
+    /// [`Document::Wallet`].
+    Wallet,
+    /// [`Document::Ceremony`].
+    Ceremony,
+    /// [`Document::Cosigner`].
+    Cosigner,
+    /// [`Document::Header`].
+    Header,
+    /// [`Document::Upgrade`].
+    Upgrade,
+    /// [`Document::Resume`].
+    Resume,
+    /// [`Document::Revocation`].
+    Revocation,
+}
+
+/// What the mechanism does with one kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The kind.
+    pub kind: Kind,
+    /// Waits for the delay that the policy names, at least the floor of its network; else in force
+    /// with the last approval.
+    pub delayed: bool,
+    /// One person may stop it while it waits.
+    pub veto: bool,
+    /// Whoever proposes it may be one of its approvers.
+    pub proposer_approves: bool,
+    /// The rule set that brought it.
+    pub since: u32,
+}
+
+const fn row(kind: Kind, delayed: bool, veto: bool, proposer_approves: bool) -> Row {
+    Row { kind, delayed, veto, proposer_approves, since: 1 }
+}
+
+/// Kind → delay → veto → separation → since. The quorum of each kind stands in the policy in force.
+pub const TABLE: &[Row] = &[
+    row(Kind::Policy, true, true, true),
+    row(Kind::Person, true, true, true),
+    row(Kind::Group, true, true, true),
+    row(Kind::Machine, true, true, true),
+    row(Kind::Destination, true, true, false),
+    row(Kind::Wallet, true, true, true),
+    row(Kind::Ceremony, true, true, true),
+    row(Kind::Cosigner, true, true, true),
+    row(Kind::Header, true, true, true),
+    row(Kind::Upgrade, true, true, true),
+    row(Kind::Resume, false, false, true),
+    row(Kind::Revocation, false, false, true),
+];
+
+impl Kind {
+    /// The row of the table.
+    pub fn row(self) -> Row {
+        TABLE.iter().copied().find(|row| row.kind == self).unwrap_or(row(self, true, true, false))
+    }
+
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Person => "person",
+            Self::Group => "group",
+            Self::Machine => "machine",
+            Self::Destination => "destination",
+            Self::Wallet => "wallet",
+            Self::Ceremony => "ceremony",
+            Self::Cosigner => "cosigner",
+            Self::Header => "header",
+            Self::Upgrade => "upgrade",
+            Self::Resume => "resume",
+            Self::Revocation => "revocation",
+        }
+    }
+}
+
+impl Document {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Policy(_) => Kind::Policy,
+            Self::Person(_) => Kind::Person,
+            Self::Group(_) => Kind::Group,
+            Self::Machine(_) => Kind::Machine,
+            Self::Destination(_) => Kind::Destination,
+            Self::Wallet(_) => Kind::Wallet,
+            Self::Ceremony(_) => Kind::Ceremony,
+            Self::Cosigner(_) => Kind::Cosigner,
+            Self::Header(_) => Kind::Header,
+            Self::Upgrade(_) => Kind::Upgrade,
+            Self::Resume(_) => Kind::Resume,
+            Self::Revocation(_) => Kind::Revocation,
+        }
+    }
+
+    /// Which object of its kind this is a version of. Kinds that are acts rather than objects
+    /// (ceremony, resume, revocation) are versions of nothing: their own hash names them.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Policy(_) | Self::Header(_) | Self::Upgrade(_) => String::new(),
+            Self::Person(p) => p.id.to_string(),
+            Self::Group(g) => g.id.to_string(),
+            Self::Machine(m) => m.id.to_string(),
+            Self::Destination(d) => d.id.to_string(),
+            Self::Wallet(w) => w.id.to_string(),
+            Self::Cosigner(c) => c.name.to_string(),
+            Self::Ceremony(_) | Self::Resume(_) | Self::Revocation(_) => self.hash().to_string(),
+        }
+    }
+
+    /// Its hash: the version.
+    pub fn hash(&self) -> Hash {
+        // A document that has no canonical form cannot have come out of a canonical statement.
+        Hash::of("keyward/document/v1", &canon::encode(self).unwrap_or_default())
+    }
+}
+
+/// What kind of device holds a key. More kinds come with their verification; none of these is a
+/// console passkey, so all count as independent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceKind {
+    /// An Ed25519 key in a file under a passphrase.
+    File,
+}
+
+/// A key of a person.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceKey {
+    /// What holds it.
+    pub device: DeviceKind,
+    /// Signs statements.
+    pub sign: PublicKey,
+    /// Opens connections.
+    pub tls: PublicKey,
+}
+
+/// A human being.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// The handle.
+    pub id: Name,
+    /// Commitment to the real name ([`crate::name::Label`]).
+    pub name: Hash,
+    /// The keys.
+    pub keys: Vec<DeviceKey>,
+}
+
+/// A set of people.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// The handle.
+    pub id: Name,
+    /// Their handles, sorted, each once.
+    pub members: Vec<Name>,
+}
+
+/// What a machine may do. It never counts as a person.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Propose transactions for requests (judged by replay, so this gives no power).
+    Authorise,
+    /// Allocate addresses.
+    Allocate,
+    /// Ask for payments.
+    Request,
+    /// Freeze.
+    Freeze,
+}
+
+/// A program.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// The handle.
+    pub id: Name,
+    /// Signs statements.
+    pub sign: PublicKey,
+    /// Opens connections.
+    pub tls: PublicKey,
+    /// What it may do, sorted, each once.
+    pub grants: Vec<Grant>,
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DestinationKind {
+    /// The institution's own, elsewhere.
+    Own,
+    /// A client's.
+    Client,
+    /// Somebody else's.
+    Counterparty,
+}
+
+/// An address that may be paid.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// The handle.
+    pub id: Name,
+    /// Whose it is.
+    #[serde(rename = "of")]
+    pub kind: DestinationKind,
+    /// The address, in the form of its network.
+    pub address: String,
+    /// Commitment to what people call it.
+    pub label: Hash,
+}
+
+/// How close to the network a wallet's holders are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// Signers online.
+    Hot,
+}
+
+/// The custody model of a wallet (DACS 2.2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Model {
+    /// Pooled accounts, allocation at pool level.
+    #[serde(rename = "1")]
+    One,
+    /// Pooled, allocation per account.
+    #[serde(rename = "2")]
+    Two,
+    /// Each account belongs to one client.
+    #[serde(rename = "3")]
+    Three,
+}
+
+/// A wallet: one dealt account key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wallet {
+    /// The handle.
+    pub id: Name,
+    /// The ceremony that dealt its key.
+    pub ceremony: Hash,
+    /// Which of the ceremony's accounts.
+    pub slot: u32,
+    /// Where its holders are.
+    pub tier: Tier,
+    /// Whose the coins are.
+    pub model: Model,
+}
+
+/// One dealt account of a ceremony.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// The public account key.
+    pub account: AccountKey,
+    /// The dealer's commitments to the coefficients of the sharing polynomial (33-byte points);
+    /// the first is the account key.
+    pub commitments: Vec<Blob>,
+}
+
+/// What a key ceremony made. The secrets themselves went, sealed, to their holders.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CeremonyRecord {
+    /// Random, so that two ceremonies differ.
+    pub nonce: Hash,
+    /// When, in seconds since 1970, by the clock of the offline machine.
+    pub held_at: u64,
+    /// How many shares sign.
+    pub threshold: u32,
+    /// Who got shares, in the order of the share identifiers 1, 2, 3 …
+    pub holders: Vec<Name>,
+    /// The accounts, in the order of their BIP-86 account number.
+    pub slots: Vec<Slot>,
+    /// Where the entropy came from, and how much.
+    pub entropy: String,
+    /// SHA-256 of the program that ran.
+    pub program: Hash,
+    /// The people who took part, and their signatures over [`CeremonyRecord::signed_bytes`].
+    pub participants: Vec<Participation>,
+}
+
+/// One person's signature under a ceremony record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Participation {
+    /// The id of the key.
+    pub key: Hash,
+    /// Ed25519 signature.
+    pub signature: Blob,
+}
+
+/// Domain tag of signatures under ceremony records.
+pub const CEREMONY_TAG: &[u8] = b"keyward/ceremony-record/v1\0";
+
+impl CeremonyRecord {
+    /// What participants sign: genesis and the record without its signatures, after its domain tag.
+    pub fn signed_bytes(&self, genesis: &Hash) -> Vec<u8> {
+        let bare = Self { participants: Vec::new(), ..self.clone() };
+        let mut out = CEREMONY_TAG.to_vec();
+        out.extend(genesis.0);
+        out.extend(canon::encode(&bare).unwrap_or_default());
+        out
+    }
+
+    /// The hash that names the ceremony everywhere else.
+    pub fn id(&self, genesis: &Hash) -> Hash {
+        Hash::of("keyward/ceremony/v1", &self.signed_bytes(genesis))
+    }
+}
+
+/// What holders sign to prove that they can: a 32-byte message under a BIP-340 tagged hash of its own,
+/// so that it is never the digest of a transaction.
+pub fn activation_message(genesis: &Hash, ceremony: &Hash, slot: u32, holders: &[Name]) -> [u8; 32] {
+    let tag = Hash::sha256(b"Keyward/activation/v1");
+    let mut data = [tag.0, tag.0, genesis.0, ceremony.0].concat();
+    data.extend(slot.to_be_bytes());
+    for holder in holders {
+        data.extend(holder.as_str().bytes());
+        data.push(0);
+    }
+    Hash::sha256(&data).0
+}
+
+/// What binds a sealed share to its place: deployment, ceremony, account, holder and threshold. It is
+/// the associated data of the seal, so that a share in another's place does not open.
+pub fn share_context(genesis: &Hash, ceremony: &Hash, slot: u32, holder: &Name, threshold: u32) -> Vec<u8> {
+    canon::encode(&(genesis, ceremony, slot, holder, threshold)).unwrap_or_default()
+}
+
+/// A co-signer's keys, one for each purpose, certified by its identity key (P4).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CosignerCard {
+    /// The handle.
+    pub name: Name,
+    /// Whether it holds shares; a witness does not.
+    pub holds_shares: bool,
+    /// Rises with each card.
+    pub epoch: u64,
+    /// Ed25519: certifies the others. Pinned by genesis.
+    pub identity: PublicKey,
+    /// Ed25519: votes.
+    pub vote: PublicKey,
+    /// Ed25519: co-signs checkpoints.
+    pub cosign: PublicKey,
+    /// Ed25519: its side of TLS.
+    pub tls: PublicKey,
+    /// Ed25519: its own statements.
+    pub statement: PublicKey,
+    /// Ed25519: frames to other signers.
+    pub frame: PublicKey,
+    /// X25519: what is sealed to it, this epoch.
+    pub seal: PublicKey,
+    /// The identity's signature over [`CosignerCard::certified_bytes`].
+    pub certificate: Blob,
+}
+
+/// Domain tag of a co-signer's signature, by its statement key, under the answer to a challenge (P13).
+pub const ANSWER_TAG: &[u8] = b"keyward/answer/v1\0";
+
+/// Domain tag of the identity's signature under a card.
+pub const CARD_TAG: &[u8] = b"keyward/cosigner-card/v1\0";
+
+impl CosignerCard {
+    /// What the identity signs: the card without its certificate, after its domain tag.
+    pub fn certified_bytes(&self) -> Vec<u8> {
+        let bare = Self { certificate: Blob::default(), ..self.clone() };
+        let mut out = CARD_TAG.to_vec();
+        out.extend(canon::encode(&bare).unwrap_or_default());
+        out
+    }
+
+    /// Whether the certificate verifies.
+    pub fn certified(&self) -> bool {
+        verify(&self.identity, &self.certified_bytes(), &self.certificate.0)
+    }
+
+    /// Every public key of the card.
+    pub fn keys(&self) -> [PublicKey; 7] {
+        [self.identity, self.vote, self.cosign, self.tls, self.statement, self.frame, self.seal]
+    }
+}
+
+/// Strict Ed25519 verification (RFC 8032, without small-order keys).
+pub fn verify(public: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    VerifyingKey::from_bytes(&public.0)
+        .ok()
+        .zip(Signature::from_slice(signature).ok())
+        .is_some_and(|(key, sig)| key.verify_strict(message, &sig).is_ok())
+}
+
+/// Another rule set (P29).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The version; it only rises.
+    pub version: u32,
+    /// The hash of its description.
+    pub rules: Hash,
+}
+
+/// Lifts freezes by name (P17).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The ids of the freezes.
+    pub freezes: Vec<Hash>,
+}
+
+/// Takes somebody's key out of use, by quorum (P17).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// The id of the key.
+    pub key: Hash,
+}

@@ -1,0 +1,497 @@
+//! The one mechanism of governed documents: propose → approve → delay → in force (P3, P13, P17, P29).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bytes::Hash;
+use crate::document::{
+    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Person, Slot, Wallet,
+    activation_message, verify,
+};
+use crate::effects::Decoder;
+use crate::genesis::delay_floor_s;
+use crate::name::Name;
+use crate::policy::Groups;
+use crate::quorum::seat;
+use crate::rule::{Refusal, Rule, ensure};
+use crate::state::{Approval, InForce, KeyRecord, Owner, Proposal, SlotRecord, Stage, State};
+use crate::statement::{Activate, Propose, Supports, Veto, key_id};
+
+/// Most accounts in one ceremony.
+pub const SLOTS_LIMIT: usize = 64;
+
+/// Most keys of one person.
+pub const PERSON_KEYS_LIMIT: usize = 8;
+
+/// The groups as they would be with one of them changed.
+struct With<'a> {
+    state: &'a State,
+    group: &'a Group,
+}
+
+impl Groups for With<'_> {
+    fn members(&self, group: &Name) -> Option<&[Name]> {
+        if *group == self.group.id { Some(&self.group.members) } else { self.state.members(group) }
+    }
+}
+
+impl State {
+    pub(crate) fn propose(
+        &mut self,
+        id: Hash,
+        propose: &Propose,
+        owner: Owner,
+        not_after: u64,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Refusal> {
+        ensure(matches!(owner, Owner::Person(_)), Rule::Standing, || {
+            format!("{owner} may not propose documents")
+        })?;
+        self.check_document(&propose.document, propose.replaces, decoder)?;
+        let proposal = Proposal {
+            document: propose.document.clone(),
+            replaces: propose.replaces,
+            proposer: owner,
+            not_after,
+            approvals: BTreeMap::new(),
+            supports: BTreeSet::new(),
+            stage: Stage::Open,
+        };
+        self.proposals.put(&mut self.facts, id, proposal);
+        Ok(())
+    }
+
+    pub(crate) fn approve_proposal(
+        &mut self,
+        id: &Hash,
+        person: Name,
+        approval: Approval,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Refusal> {
+        let Some(mut proposal) = self.proposals.get(id).cloned() else {
+            return Err(Refusal::new(Rule::Reference, format!("there is no proposal {id}")));
+        };
+        ensure(proposal.stage == Stage::Open, Rule::Standing, || {
+            format!("the proposal is {}: it takes no approvals", stage_word(&proposal.stage))
+        })?;
+        let time = self.clock.time;
+        ensure(time <= proposal.not_after, Rule::NotAfter, || "the proposal has ended: propose anew".into())?;
+        let kind = proposal.document.kind();
+        let own = proposal.proposer == Owner::Person(person.clone());
+        ensure(!own || kind.row().proposer_approves, Rule::Standing, || {
+            format!("{person} proposed this {} and cannot approve it", kind.word())
+        })?;
+        proposal.approvals.insert(person, approval);
+        self.proposals.put(&mut self.facts, *id, proposal.clone());
+        if !self.carried(&proposal, Some(time)) {
+            return Ok(());
+        }
+        if kind == Kind::Upgrade {
+            self.stage(id, Stage::Supporting);
+            return Ok(());
+        }
+        self.start_delay(id, decoder);
+        Ok(())
+    }
+
+    /// Whether the approvals of a proposal that count fill a path of its kind's governance: given under
+    /// the policy in force, by keys in use, and not ended at `time`. Once they have carried it, their end
+    /// no longer matters.
+    fn carried(&self, proposal: &Proposal, time: Option<u64>) -> bool {
+        let Some((policy, hash)) = self.policy() else { return false };
+        let counts = |(person, a): (&Name, &Approval)| {
+            let key = self.key(&a.key).is_some_and(|k| k.revoked_at.is_none());
+            (key && a.decides == hash && time.is_none_or(|t| a.not_after >= t)).then(|| person.clone())
+        };
+        let people: BTreeSet<Name> = proposal.approvals.iter().filter_map(counts).collect();
+        let governance = policy.governance.get(&proposal.document.kind());
+        governance.is_some_and(|g| g.approvals.iter().any(|path| seat(path, &people, self)))
+    }
+
+    fn start_delay(&mut self, id: &Hash, decoder: &dyn Decoder) {
+        let Some(proposal) = self.proposals.get(id).cloned() else { return };
+        let kind = proposal.document.kind();
+        let delay = self.policy().and_then(|(p, _)| p.governance.get(&kind)).map_or(0, |g| g.delay_s);
+        if !kind.row().delayed || delay == 0 {
+            self.finish(id, decoder);
+            return;
+        }
+        let due = self.clock.delay.saturating_add(delay);
+        self.stage(id, Stage::Waiting(due));
+        self.waiting.put(&mut self.facts, (due, *id), ());
+    }
+
+    fn stage(&mut self, id: &Hash, stage: Stage) {
+        if let Some(mut proposal) = self.proposals.get(id).cloned() {
+            proposal.stage = stage;
+            self.proposals.put(&mut self.facts, *id, proposal);
+        }
+    }
+
+    /// Documents whose delay is over enter into force, in the order in which they became due.
+    pub(crate) fn enter_into_force(&mut self, decoder: &dyn Decoder) {
+        let now = self.clock.delay;
+        let due: Vec<_> = self.waiting.iter().map(|(k, ())| *k).take_while(|(due, _)| *due <= now).collect();
+        for key in due {
+            self.waiting.take(&mut self.facts, &key);
+            self.finish(&key.1, decoder);
+        }
+    }
+
+    /// Puts an approved document in force if it still can be.
+    fn finish(&mut self, id: &Hash, decoder: &dyn Decoder) {
+        let Some(proposal) = self.proposals.get(id).cloned() else { return };
+        // P1: approvals under another policy, or by keys that went out of use since, carry it no more.
+        let carried = ensure(self.carried(&proposal, None), Rule::Decides, || "the approvals count no more".into());
+        match carried.and_then(|()| self.check_document(&proposal.document, proposal.replaces, decoder)) {
+            Ok(()) => {
+                self.stage(id, Stage::Done);
+                let proposer = match proposal.proposer {
+                    Owner::Person(name) => Some(name),
+                    Owner::Machine(_) | Owner::Cosigner(_) => None,
+                };
+                self.enforce(proposal.document, proposer);
+            }
+            // Only the rule's name: the words of an error are not part of the state.
+            Err(refusal) => self.stage(id, Stage::Void(refusal.rule.id().to_owned())),
+        }
+    }
+
+    /// Puts a checked document in force.
+    pub(crate) fn enforce(&mut self, document: Document, proposer: Option<Name>) {
+        match &document {
+            Document::Person(person) => {
+                let signing: Vec<_> = person.keys.iter().map(|k| k.sign).collect();
+                self.replace_keys(Owner::Person(person.id.clone()), &signing);
+            }
+            Document::Machine(machine) => {
+                self.replace_keys(Owner::Machine(machine.id.clone()), &[machine.sign]);
+            }
+            Document::Cosigner(card) => {
+                self.replace_keys(Owner::Cosigner(card.name.clone()), &[card.statement]);
+            }
+            Document::Ceremony(record) => self.add_slots(record),
+            Document::Wallet(wallet) => {
+                let key = (wallet.ceremony, wallet.slot);
+                if let Some(mut slot) = self.slots.get(&key).cloned() {
+                    slot.wallet = Some(wallet.id.clone());
+                    self.slots.put(&mut self.facts, key, slot);
+                }
+            }
+            Document::Upgrade(upgrade) => self.clock.rules = upgrade.version,
+            Document::Resume(resume) => {
+                for freeze in &resume.freezes {
+                    self.freezes.take(&mut self.facts, freeze);
+                }
+            }
+            Document::Revocation(revocation) => self.retire_key(&revocation.key, false),
+            Document::Policy(_) | Document::Group(_) | Document::Destination(_) | Document::Header(_) => {}
+        }
+        let key = (document.kind(), document.subject());
+        let found = InForce { hash: document.hash(), document, since: self.clock.time, proposer };
+        self.documents.put(&mut self.facts, key, found);
+    }
+
+    /// Keys that the new version leaves out go out of use; they are never forgotten.
+    fn replace_keys(&mut self, owner: Owner, public: &[Hash]) {
+        let ids: Vec<Hash> = public.iter().map(key_id).collect();
+        let gone: Vec<Hash> = self
+            .keys
+            .iter()
+            .filter(|(id, k)| k.owner == owner && k.revoked_at.is_none() && !ids.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.retire_key(&id, false);
+        }
+        for (id, public) in ids.into_iter().zip(public) {
+            if self.keys.get(&id).is_none() {
+                let record = KeyRecord { public: *public, owner: owner.clone(), revoked_at: None, self_revoked: false };
+                self.keys.put(&mut self.facts, id, record);
+            }
+        }
+    }
+
+    fn add_slots(&mut self, record: &CeremonyRecord) {
+        let ceremony = record.id(&self.genesis_hash);
+        for (slot, i) in record.slots.iter().zip(0u32..) {
+            let record = SlotRecord {
+                slot: slot.clone(),
+                holders: record.holders.clone(),
+                threshold: record.threshold,
+                proved: BTreeSet::new(),
+                wallet: None,
+            };
+            self.slots.put(&mut self.facts, (ceremony, i), record);
+        }
+    }
+
+    /// Checks a document against what is in force: when it is proposed, and again when it would enter.
+    fn check_document(
+        &self,
+        document: &Document,
+        replaces: Option<Hash>,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Refusal> {
+        let now = self.document(document.kind(), &document.subject()).map(|d| d.hash);
+        ensure(now == replaces, Rule::Replaces, || {
+            format!(
+                "in force is {}: look at it and propose anew",
+                now.map_or("nothing".into(), |h| h.to_string())
+            )
+        })?;
+        let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
+        let floor = delay_floor_s(&self.genesis.network);
+        match document {
+            Document::Policy(policy) => policy.check(self, self.genesis.de_minimis, floor),
+            Document::Person(person) => self.check_person(person),
+            Document::Group(group) => self.check_group(group, floor),
+            Document::Machine(machine) => self.check_machine(machine),
+            Document::Destination(destination) => decoder
+                .address_script(&destination.address)
+                .map(|_| ())
+                .map_err(|e| Refusal::new(Rule::Document, e.to_string())),
+            Document::Wallet(wallet) => self.check_wallet(wallet),
+            Document::Ceremony(record) => self.check_ceremony(record, decoder),
+            Document::Cosigner(card) => self.check_card(card),
+            Document::Header(header) => {
+                sound(header.height > self.header().height, "the header must be a later one")
+            }
+            Document::Upgrade(upgrade) => ensure(upgrade.version > self.clock.rules, Rule::RuleSet, || {
+                format!("rule set {} is in force, versions only rise", self.clock.rules)
+            }),
+            Document::Resume(resume) => {
+                sound(!resume.freezes.is_empty(), "name the freezes that it lifts")?;
+                let known = resume.freezes.iter().all(|f| self.freezes.get(f).is_some());
+                sound(known, "one of the freezes is not in force")
+            }
+            Document::Revocation(revocation) => {
+                let key = self.key(&revocation.key);
+                // A key that its owner took out of use may still freeze for a day: a quorum ends that too.
+                let left = key.is_some_and(|k| k.revoked_at.is_none() || k.self_revoked);
+                sound(left, "there is no such key in use")?;
+                let cosigner = key.is_some_and(|k| matches!(k.owner, Owner::Cosigner(_)));
+                sound(!cosigner, "a co-signer's keys change by its own document")
+            }
+        }
+    }
+
+    /// Every public key stands once: one key, one purpose, one owner (P4).
+    fn check_fresh_keys(&self, owner: &Owner, keys: &[Hash]) -> Result<(), Refusal> {
+        let distinct: BTreeSet<_> = keys.iter().collect();
+        let fresh = |key: &Hash| {
+            let known = self.key(&key_id(key)).is_none_or(|k| k.owner == *owner && k.revoked_at.is_none());
+            let tls = self.documents().all(|found| match &found.document {
+                Document::Person(p) => {
+                    Owner::Person(p.id.clone()) == *owner || p.keys.iter().all(|k| k.tls != *key)
+                }
+                Document::Machine(m) => Owner::Machine(m.id.clone()) == *owner || m.tls != *key,
+                Document::Cosigner(c) => Owner::Cosigner(c.name.clone()) == *owner || !c.keys().contains(key),
+                _ => true,
+            });
+            known && tls
+        };
+        ensure(distinct.len() == keys.len() && keys.iter().all(fresh), Rule::Document, || {
+            format!("a key of {owner} is revoked, stands twice, or belongs to somebody else")
+        })
+    }
+
+    fn check_person(&self, person: &Person) -> Result<(), Refusal> {
+        ensure((1..=PERSON_KEYS_LIMIT).contains(&person.keys.len()), Rule::Document, || {
+            format!("a person has 1 to {PERSON_KEYS_LIMIT} keys")
+        })?;
+        let keys: Vec<Hash> = person.keys.iter().flat_map(|k| [k.sign, k.tls]).collect();
+        self.check_fresh_keys(&Owner::Person(person.id.clone()), &keys)
+    }
+
+    fn check_group(&self, group: &Group, floor: u64) -> Result<(), Refusal> {
+        ensure(group.members.is_sorted_by(|a, b| a < b), Rule::Document, || {
+            "sort the members, each once".into()
+        })?;
+        let unknown = group.members.iter().find(|m| self.person(m).is_none());
+        ensure(unknown.is_none(), Rule::Document, || "a member is no person in force".into())?;
+        // A group that is too small for the policy would lock everybody out.
+        self.policy().map_or(Ok(()), |(policy, _)| {
+            policy.check(&With { state: self, group }, self.genesis.de_minimis, floor)
+        })
+    }
+
+    fn check_machine(&self, machine: &Machine) -> Result<(), Refusal> {
+        let sorted: Vec<Grant> = machine.grants.clone();
+        ensure(sorted.is_sorted_by(|a, b| a < b), Rule::Document, || "sort the grants, each once".into())?;
+        self.check_fresh_keys(&Owner::Machine(machine.id.clone()), &[machine.sign, machine.tls])
+    }
+
+    fn check_wallet(&self, wallet: &Wallet) -> Result<(), Refusal> {
+        let ceremony = |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into());
+        let slot = self.slots.get(&(wallet.ceremony, wallet.slot));
+        let slot =
+            slot.ok_or_else(|| Refusal::new(Rule::Ceremony, "no approved ceremony dealt such an account"))?;
+        ceremony(slot.wallet.as_ref().is_none_or(|w| *w == wallet.id), "another wallet is on this account")?;
+        ceremony(
+            self.proved_everywhere(slot),
+            "not every set of holders has proved yet that it can sign: wait for the signers",
+        )?;
+        let same =
+            self.wallet(&wallet.id).is_none_or(|w| (w.ceremony, w.slot) == (wallet.ceremony, wallet.slot));
+        ceremony(same, "a wallet stays on its account: open another one")
+    }
+
+    /// Whether every set of `threshold` holders has signed its challenge.
+    pub fn proved_everywhere(&self, slot: &SlotRecord) -> bool {
+        let count = u64::try_from(slot.holders.len()).unwrap_or(0);
+        let sets = binomial(count, u64::from(slot.threshold));
+        u64::try_from(slot.proved.len()).is_ok_and(|proved| proved == sets)
+    }
+
+    fn check_ceremony(&self, record: &CeremonyRecord, decoder: &dyn Decoder) -> Result<(), Refusal> {
+        let sound = |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into());
+        sound(record.threshold == self.genesis.threshold, "the threshold is not that of genesis")?;
+        let cards = self.cosigners();
+        let holders: Vec<&Name> = cards.iter().filter(|c| c.holds_shares).map(|c| &c.name).collect();
+        sound(
+            record.holders.iter().eq(holders),
+            "the holders are not the share-holding co-signers, in order",
+        )?;
+        sound((1..=SLOTS_LIMIT).contains(&record.slots.len()), "a ceremony deals 1 to 64 accounts")?;
+        let accounts: BTreeSet<_> = record.slots.iter().map(|s| &s.account).collect();
+        sound(accounts.len() == record.slots.len(), "two accounts are the same")?;
+        let known: BTreeSet<_> = self.slots.iter().map(|(_, s)| &s.slot.account).collect();
+        sound(accounts.is_disjoint(&known), "an account was dealt before")?;
+        let threshold = usize::try_from(record.threshold).unwrap_or(usize::MAX);
+        let fits = |slot: &Slot| {
+            slot.commitments.len() == threshold
+                && slot.commitments.first() == Some(&slot.account.public)
+                && decoder.own_script(&slot.account, crate::effects::Branch::Receive, 0).is_ok()
+        };
+        sound(record.slots.iter().all(fits), "an account and its commitments do not fit")?;
+        let message = record.signed_bytes(&self.genesis_hash);
+        let mut people = BTreeSet::new();
+        for participant in &record.participants {
+            let key = self.key(&participant.key).filter(|k| k.revoked_at.is_none());
+            let key = key.ok_or_else(|| Refusal::new(Rule::Ceremony, "a participant's key is not in use"))?;
+            let Owner::Person(person) = &key.owner else {
+                return Err(Refusal::new(Rule::Ceremony, "only people take part in ceremonies"));
+            };
+            sound(
+                verify(&key.public, &message, &participant.signature.0),
+                "a participant's signature does not verify",
+            )?;
+            people.insert(person);
+        }
+        sound(people.len() >= 2, "a ceremony has at least two participants, who sign its record")
+    }
+
+    fn check_card(&self, card: &CosignerCard) -> Result<(), Refusal> {
+        let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
+        let old = self.cosigner(&card.name);
+        let old = old.ok_or_else(|| {
+            Refusal::new(Rule::Committee, "a new co-signer needs new shares: hold a ceremony")
+        })?;
+        sound(old.identity == card.identity, "the identity key is pinned by genesis")?;
+        sound(
+            old.holds_shares == card.holds_shares,
+            "whether a co-signer holds shares is pinned by genesis",
+        )?;
+        sound(card.epoch > old.epoch, "the epoch must rise")?;
+        sound(card.certified(), "the certificate does not verify")?;
+        // Votes of a height are checked under one set of keys, so those stay until sets can change.
+        let same = (old.vote, old.cosign, old.tls) == (card.vote, card.cosign, card.tls);
+        sound(same, "only the statement, frame and sealing keys change by a card")?;
+        self.check_fresh_keys(&Owner::Cosigner(card.name.clone()), &card.keys())
+    }
+
+    pub(crate) fn supports(&mut self, supports: &Supports, owner: Owner) -> Result<(), Refusal> {
+        let Owner::Cosigner(name) = owner else {
+            return Err(Refusal::new(Rule::Standing, "only co-signers support rule sets"));
+        };
+        let fits = |p: &Proposal| match &p.document {
+            Document::Upgrade(u) => {
+                p.stage == Stage::Supporting && u.version == supports.version && u.rules == supports.rules
+            }
+            _ => false,
+        };
+        let found = self.proposals.iter().find(|(_, p)| fits(p)).map(|(id, p)| (*id, p.clone()));
+        let (id, mut proposal) =
+            found.ok_or_else(|| Refusal::new(Rule::RuleSet, "no approved upgrade names this rule set"))?;
+        proposal.supports.insert(name);
+        let enough = proposal.supports.len() >= self.numbers().quorum;
+        self.proposals.put(&mut self.facts, id, proposal);
+        if enough {
+            let delay =
+                self.policy().and_then(|(p, _)| p.governance.get(&Kind::Upgrade)).map_or(0, |g| g.delay_s);
+            // At least one Tick lies between the last support and the change.
+            let due = self.clock.delay.saturating_add(delay);
+            self.stage(&id, Stage::Waiting(due));
+            self.waiting.put(&mut self.facts, (due, id), ());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn veto(&mut self, veto: &Veto, owner: Owner) -> Result<(), crate::apply::Fault> {
+        use crate::apply::Fault;
+        let proposal = self.proposals.get(&veto.target);
+        let proposal = proposal
+            .ok_or_else(|| Fault::Invalid(Refusal::new(Rule::Reference, "there is no such proposal")))?;
+        let standing =
+            |holds: bool, why: &str| ensure(holds, Rule::Standing, || why.into()).map_err(Fault::Rejected);
+        standing(
+            proposal.document.kind().row().veto,
+            "what reduces authority, or lifts a freeze by quorum, has no veto",
+        )?;
+        let open = matches!(proposal.stage, Stage::Open | Stage::Supporting | Stage::Waiting(_));
+        standing(open, "the proposal is in force or gone already")?;
+        let Owner::Person(person) = owner else {
+            return Err(Fault::Rejected(Refusal::new(Rule::Standing, "only people veto")));
+        };
+        if let Stage::Waiting(due) = proposal.stage {
+            self.waiting.take(&mut self.facts, &(due, veto.target));
+        }
+        self.stage(&veto.target, Stage::Vetoed(person));
+        Ok(())
+    }
+
+    pub(crate) fn activate(
+        &mut self,
+        activate: &Activate,
+        owner: Owner,
+        decoder: &dyn Decoder,
+    ) -> Result<(), crate::apply::Fault> {
+        use crate::apply::Fault;
+        let key = (activate.ceremony, activate.slot);
+        let slot = self.slots.get(&key).cloned();
+        let mut slot =
+            slot.ok_or_else(|| Fault::Invalid(Refusal::new(Rule::Reference, "no such account was dealt")))?;
+        let sound =
+            |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into()).map_err(Fault::Rejected);
+        sound(matches!(owner, Owner::Cosigner(_)), "only co-signers prove shares")?;
+        let holders = &activate.holders;
+        let sorted = holders.is_sorted_by(|a, b| a < b);
+        let count = u32::try_from(holders.len()).unwrap_or(u32::MAX);
+        let known = holders.iter().all(|h| slot.holders.contains(h));
+        sound(sorted && count == slot.threshold && known, "the set is not one of the holders, sorted")?;
+        let message = activation_message(&self.genesis_hash, &activate.ceremony, activate.slot, holders);
+        let ok = decoder.schnorr_ok(&slot.slot.account, &message, &activate.signature.0);
+        sound(ok, "the signature does not verify under the account key")?;
+        slot.proved.insert(holders.clone());
+        self.slots.put(&mut self.facts, key, slot);
+        Ok(())
+    }
+}
+
+fn stage_word(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Open => "open",
+        Stage::Supporting => "waiting for support",
+        Stage::Waiting(_) => "approved",
+        Stage::Done => "in force already",
+        Stage::Vetoed(_) => "vetoed",
+        Stage::Void(_) => "void",
+    }
+}
+
+/// n over k.
+fn binomial(n: u64, k: u64) -> u64 {
+    (0..k).fold(1u64, |acc, i| {
+        acc.saturating_mul(n.saturating_sub(i)).checked_div(i.saturating_add(1)).unwrap_or(0)
+    })
+}

@@ -1,0 +1,41 @@
+//! The nouns and the rules of custody.
+//!
+//! Everything in this crate is a pure value or a pure function: no clock, file, socket, thread or
+//! randomness. Time, bytes and the decoder of transactions are arguments. Whoever replays the same
+//! log with this crate reaches the same state, and so the same decision about every payment.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+pub mod apply;
+pub mod batch;
+pub mod bytes;
+pub mod canon;
+pub mod checkpoint;
+pub mod document;
+pub mod effects;
+pub mod genesis;
+mod governance;
+pub mod map;
+pub mod name;
+pub mod payment;
+pub mod policy;
+pub mod quorum;
+pub mod rule;
+pub mod state;
+pub mod statement;
+pub mod table;
+pub mod tree;
+
+pub use bytes::{Blob, Hash, PublicKey};
+pub use governance::{PERSON_KEYS_LIMIT, SLOTS_LIMIT};

@@ -1,0 +1,138 @@
+//! The rules that can refuse something, each with a stable name. Code, tests, documents and error
+//! messages use the same one.
+
+use std::fmt;
+
+macro_rules! rules {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal,)+) => {
+        /// A rule that refused something.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Rule { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Rule {
+            /// Every rule.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable name: the rule of the protocol, a dot, and which part of it.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$variant => $id,)+ }
+            }
+
+            /// One sentence on what the rule asks for.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_start(),)+ }
+            }
+        }
+    };
+}
+
+rules! {
+    /// The envelope, payload or document is canonical, of a known kind and within its size.
+    Form = "P1.form",
+    /// The one signature verifies under the key that the statement names, and that key is known.
+    Signature = "P1.signature",
+    /// The statement names this deployment's genesis.
+    Deployment = "P1.deployment",
+    /// An approval counts under the policy that the approver saw.
+    Decides = "P1.decides",
+    /// A statement counts once.
+    Once = "P2.once",
+    /// A document names the hash of the version that it replaces.
+    Replaces = "P3.replaces",
+    /// Only who may propose, approve or veto a document of this kind does.
+    Standing = "P3.standing",
+    /// A document is sound in itself and against what is in force.
+    Document = "P3.document",
+    /// A batch carries the height, time and state hash that its place in the log asks for.
+    Batch = "P5.batch",
+    /// Reductions stand first in a batch, and none that is held is left out.
+    ReductionsFirst = "P5.reductions-first",
+    /// A statement is used before its end, which is at most the named limit away.
+    NotAfter = "P5.not-after",
+    /// What a statement refers to exists.
+    Reference = "P5.reference",
+    /// A batch proposed for the first time carries a time close to the voter's clock.
+    Timely = "P9.timely",
+    /// A share leaves only under a final head that is close to the signer's clock.
+    Fresh = "P14.fresh",
+    /// Nothing that a freeze covers moves.
+    Frozen = "P16.frozen",
+    /// A person has only so many freezes in force at a time.
+    FreezeLimit = "P16.freeze-limit",
+    /// A key revokes only itself; others are revoked by a quorum.
+    OwnKey = "P16.own-key",
+    /// A machine does only what it is enrolled for.
+    Grant = "P19.grant",
+    /// A request names a usable wallet, known destinations, whole positive amounts, ceilings and an end.
+    Request = "P19.request",
+    /// The outputs are those of the requests and at most one own change.
+    Outputs = "P20.outputs",
+    /// The fee is within the ceilings of every request and of the policy.
+    Fee = "P20.fee",
+    /// An authorisation stops when the first of its requests ends.
+    Ended = "P20.ended",
+    /// The same transaction is authorised once.
+    Repeated = "P20.repeated",
+    /// Change goes to the own wallet, above dust, at an index within the gap.
+    Change = "P20.change",
+    /// Every input is the wallet's own, described as it is.
+    OwnInput = "P20.own-input",
+    /// Version, sequences and lock time have the one form that Keyward makes.
+    Shape = "P20.shape",
+    /// A transaction spends all anchors of the requests that it pays and of no others.
+    Anchors = "P21.anchors",
+    /// A new anchor is a confirmed output, shown by a proof.
+    AnchorProof = "P21.anchor-proof",
+    /// A bump leaves a request out only when it expired, was cancelled or is frozen.
+    LeftOut = "P21.left-out",
+    /// A request renews one that exists, is its own wallet's, and was not renewed yet.
+    Renewal = "P23.renewal",
+    /// Indices are the next ones, not too many, and bounded per day.
+    Allocation = "P25.allocation",
+    /// Some rule of the policy covers the request.
+    PolicyScope = "policy.scope",
+    /// Enough distinct people of the right groups approved exactly this.
+    PolicyApprovals = "policy.approvals",
+    /// The amount is within the limit of the rule.
+    PolicyLimit = "policy.limit",
+    /// The fee is within the ceilings of the rule.
+    PolicyFee = "policy.fee",
+    /// Two people above de minimis, whatever the policy says (DACS OPS-06).
+    TwoPeople = "floor.two-people",
+    /// A policy that goes under a floor is not adopted.
+    Floor = "floor.adoption",
+    /// Key material comes from a ceremony record that a quorum approved and every subset has proved.
+    Ceremony = "GEN-03.ceremony",
+    /// The rule set is one that this program has.
+    RuleSet = "P29.rule-set",
+    /// A co-signer set keeps the inequalities N ≥ 3f + 1, f ≥ 1, f < t, n − f ≥ t.
+    Committee = "P30.committee",
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// A rule said no, and why in this case.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{rule}: {why}")]
+pub struct Refusal {
+    /// Which rule.
+    pub rule: Rule,
+    /// What is wrong here, and what to do next.
+    pub why: String,
+}
+
+impl Refusal {
+    /// A refusal by `rule`.
+    pub fn new(rule: Rule, why: impl Into<String>) -> Self {
+        Self { rule, why: why.into() }
+    }
+}
+
+/// Refuses unless `holds`.
+pub(crate) fn ensure(holds: bool, rule: Rule, why: impl FnOnce() -> String) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal::new(rule, why())) }
+}
