@@ -1,0 +1,158 @@
+//! The desk: the state that the log made so far, what waits for a batch, and the judgement of batches.
+
+use std::collections::BTreeMap;
+
+use chain::BitcoinDecoder;
+use custody::batch::Batch;
+use custody::rule::{Refusal, Rule};
+use custody::state::State;
+use custody::statement::Envelope;
+use custody::{Blob, Hash};
+
+use crate::agreement::App;
+use crate::tendermint::Judgement;
+
+/// Most statements that wait for a batch: about four batches; the server keeps what is refused.
+pub const PENDING_LIMIT: usize = 1_024;
+
+/// Most reductions held at a time, far above what people can have in force.
+pub const HELD_LIMIT: usize = 256;
+
+/// How far a new batch's time may lie from the own clock, in seconds (P9).
+pub const TIMELY_S: u64 = 60;
+
+/// While something waits for the delay clock, a Tick is proposed this often, in seconds (P13).
+pub const DELAY_TICK_S: u64 = 300;
+
+/// Judged values that are remembered, so that a batch is replayed once.
+const JUDGED_LIMIT: usize = 8;
+
+/// The application of the agreement.
+pub(super) struct Desk {
+    /// Reads transactions.
+    pub decoder: BitcoinDecoder,
+    /// The state after the last decided batch.
+    pub state: State,
+    /// The highest height whose head is final.
+    pub final_height: u64,
+    /// Statements that could be in the next batch.
+    pub pending: BTreeMap<Hash, Envelope>,
+    /// Reductions that are on disk here and not yet in the log.
+    pub held: BTreeMap<Hash, Envelope>,
+    /// A share was asked for under a head that is too old: a Tick makes a fresh one.
+    pub wants_tick: bool,
+    /// The own clock, seconds since 1970, as of the last input.
+    pub now_s: u64,
+    judged: BTreeMap<Hash, State>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("height", &self.state.clock().height).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    pub(super) fn new(state: State, decoder: BitcoinDecoder) -> Self {
+        Self {
+            decoder,
+            state,
+            final_height: 0,
+            pending: BTreeMap::new(),
+            held: BTreeMap::new(),
+            wants_tick: false,
+            now_s: 0,
+            judged: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a statement could be the next entry.
+    pub(super) fn admit(&self, envelope: &Envelope) -> Result<Option<Refusal>, Refusal> {
+        self.state.admit(envelope, &self.decoder).map(|outcome| outcome.rejected)
+    }
+
+    /// The state after a batch, if it is valid on the state before.
+    pub(super) fn after(&self, bytes: &[u8]) -> Result<State, Refusal> {
+        if let Some(state) = self.judged.get(&Hash::sha256(bytes)) {
+            return Ok(state.clone());
+        }
+        let batch = Batch::parse(bytes)?;
+        let mut next = self.state.clone();
+        next.apply(&batch, &self.decoder)?;
+        Ok(next)
+    }
+
+    /// Moves on to the state after a decided batch.
+    pub(super) fn advance(&mut self, next: State) {
+        self.state = next;
+        self.judged.clear();
+        self.wants_tick = false;
+        let (state, decoder) = (&self.state, &self.decoder);
+        // What can be in no batch any more goes: consumed, ended, overtaken.
+        self.pending.retain(|_, envelope| state.admit(envelope, decoder).is_ok());
+        self.held
+            .retain(|_, envelope| matches!(state.admit(envelope, decoder), Ok(o) if o.rejected.is_none()));
+    }
+
+    /// What is in the way of a share leaving now, whatever it is for: a reduction that the log does not
+    /// have yet (P16, P27).
+    pub(super) fn check_held(&self) -> Result<(), Refusal> {
+        match self.held.keys().next() {
+            None => Ok(()),
+            Some(id) => Err(Refusal::new(
+                Rule::Frozen,
+                format!("reduction {id} is held here; wait until the log has it"),
+            )),
+        }
+    }
+
+    fn delay_tick_due(&self) -> bool {
+        self.state.waits_for_time() && self.now_s >= self.state.clock().time.saturating_add(DELAY_TICK_S)
+    }
+
+    fn timely(&self, batch: &Batch) -> bool {
+        let time = batch.tick.time;
+        let near = time.abs_diff(self.now_s) <= TIMELY_S;
+        // A batch may repeat the time of the last Tick, whatever the own clock says.
+        let repeats = time == self.state.clock().time;
+        let included = |id: &Hash| batch.entries.iter().any(|e| e.id() == *id);
+        (near || repeats) && self.held.keys().all(included)
+    }
+}
+
+impl App for Desk {
+    fn propose(&mut self, _height: u64, now_ms: u64) -> Option<Vec<u8>> {
+        let time = now_ms.checked_div(1000).unwrap_or(0);
+        // Reductions that are held come first, whatever else waits.
+        let entries: Vec<Envelope> = self.held.values().chain(self.pending.values()).cloned().collect();
+        let (batch, left_out) = self.state.compose(time, &entries, &self.decoder);
+        for (id, _) in left_out {
+            self.pending.remove(&id);
+        }
+        Some(batch.bytes())
+    }
+
+    fn judge(&mut self, _height: u64, value: &[u8], first_time: bool, now_ms: u64) -> Judgement {
+        self.now_s = now_ms.checked_div(1000).unwrap_or(0);
+        let Ok(batch) = Batch::parse(value) else { return Judgement::Invalid };
+        let Ok(next) = self.after(value) else { return Judgement::Invalid };
+        if self.judged.len() >= JUDGED_LIMIT {
+            self.judged.clear();
+        }
+        self.judged.insert(Hash::sha256(value), next);
+        if first_time && !self.timely(&batch) { Judgement::Untimely } else { Judgement::Valid }
+    }
+
+    fn final_height(&self) -> u64 {
+        self.final_height
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.pending.is_empty() || !self.held.is_empty() || self.wants_tick || self.delay_tick_due()
+    }
+}
+
+/// The bytes of an envelope as they travel.
+pub(super) fn blob(envelope: &Envelope) -> Blob {
+    Blob(envelope.bytes())
+}

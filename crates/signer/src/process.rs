@@ -1,0 +1,354 @@
+//! The process around the core: one thread owns the co-signer, the disk and the clock; each connection
+//! has one thread that reads and one that writes. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, RwLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use custody::{Hash, PublicKey};
+use rand_core::{OsRng, RngCore as _};
+use wire::message::{FromCosigner, ToCosigner};
+use wire::{Connection, Listener, TlsKey, WireError};
+
+use crate::cosigner::{Asker, Cosigner, Disk, Effect, Event, File, Timer};
+use crate::journal::{Journal, JournalError, write_file_atomic};
+
+/// Messages that wait to be written on one connection; a peer that reads no more is cut off.
+pub const OUTBOX_LIMIT: usize = 4_096;
+
+/// Messages that wait to be taken by the core; whoever sends more waits.
+const INBOX_LIMIT: usize = 1_024;
+
+/// Why the process ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The disk: crash and reopen is the only safe answer.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The network.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A file.
+    #[error("{0}: {1}")]
+    File(PathBuf, io::Error),
+    /// The threads that feed the core are gone.
+    #[error("the listener ended")]
+    Ended,
+}
+
+/// The three journals of a data directory.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    journals: BTreeMap<File, Journal>,
+}
+
+impl Store {
+    /// Opens the journals, and reads what they and the share files hold.
+    ///
+    /// # Errors
+    /// A damaged journal, a directory in use by another process, files that cannot be read.
+    pub fn open(directory: &Path) -> Result<(Self, Disk), ProcessError> {
+        let mut journals = BTreeMap::new();
+        let mut records = BTreeMap::new();
+        for file in File::ALL {
+            let (journal, found) = Journal::open(&directory.join(file.name()))?;
+            if journal.torn_bytes() > 0 {
+                eprintln!("{}: {} bytes of a torn record cut off", file.name(), journal.torn_bytes());
+            }
+            journals.insert(file, journal);
+            records.insert(file, found);
+        }
+        let shares = read_shares(&directory.join("shares"))?;
+        let mut of = |file| records.remove(&file).unwrap_or_default();
+        let disk =
+            Disk { log: of(File::Log), agreement: of(File::Agreement), guard: of(File::Guard), shares };
+        Ok((Self { directory: directory.to_owned(), journals }, disk))
+    }
+
+    fn append(&mut self, file: File, records: &[&[u8]]) -> Result<(), ProcessError> {
+        if let Some(journal) = self.journals.get_mut(&file) {
+            journal.append_all(records)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, file: File, records: &[Vec<u8>]) -> Result<(), ProcessError> {
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        if let Some(journal) = self.journals.get_mut(&file) {
+            journal.rewrite(&records)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), ProcessError> {
+        Ok(write_file_atomic(&self.directory.join("shares").join(name), bytes)?)
+    }
+}
+
+fn read_shares(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, ProcessError> {
+    let wrong = |error| ProcessError::File(directory.to_owned(), error);
+    std::fs::create_dir_all(directory).map_err(wrong)?;
+    let mut shares = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if name.ends_with(".share") {
+            let bytes = std::fs::read(&path).map_err(|e| ProcessError::File(path.clone(), e))?;
+            shares.push((name.to_owned(), bytes));
+        }
+    }
+    Ok(shares)
+}
+
+/// Whom the listener lets in, kept up to date by the core.
+type Guests = Arc<RwLock<BTreeMap<PublicKey, Asker>>>;
+
+enum Feed {
+    Opened { id: u64, asker: Asker, outbox: SyncSender<Vec<u8>> },
+    Message { id: u64, message: ToCosigner },
+    Closed { id: u64 },
+}
+
+struct Guest {
+    asker: Asker,
+    outbox: SyncSender<Vec<u8>>,
+}
+
+/// A running co-signer.
+#[derive(Debug)]
+pub struct Process {
+    cosigner: Cosigner,
+    store: Store,
+    listener: Arc<Listener>,
+    guests: Guests,
+    connections: BTreeMap<u64, Guest>,
+    timers: BTreeMap<Timer, Instant>,
+}
+
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.asker)
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Process {
+    /// Binds the listener; nothing is served yet.
+    ///
+    /// # Errors
+    /// A public address, or one in use.
+    pub fn new(
+        cosigner: Cosigner,
+        store: Store,
+        address: SocketAddr,
+        tls: &TlsKey,
+    ) -> Result<Self, ProcessError> {
+        let guests = Guests::default();
+        let known = Arc::clone(&guests);
+        let allow = move |key: &[u8; 32]| known.read().is_ok_and(|g| g.contains_key(&Hash(*key)));
+        let listener = Arc::new(Listener::bind(address, tls, Arc::new(allow))?);
+        let mut process =
+            Self { cosigner, store, listener, guests, connections: BTreeMap::new(), timers: BTreeMap::new() };
+        process.update_guests();
+        Ok(process)
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the disk fails. `restored`: the data directory may be an old copy (P12).
+    ///
+    /// # Errors
+    /// See [`ProcessError`]; the process must end then.
+    pub fn run(mut self, restored: bool) -> Result<(), ProcessError> {
+        let (feed, inbox) = sync_channel(INBOX_LIMIT);
+        let (listener, guests) = (Arc::clone(&self.listener), Arc::clone(&self.guests));
+        thread::spawn(move || accept(&listener, &guests, &feed));
+        let mut nonce = [0; 32];
+        OsRng.fill_bytes(&mut nonce);
+        let effects = self.cosigner.start(now_ms(), restored, Hash(nonce));
+        self.carry_out(effects, None)?;
+        loop {
+            self.turn(&inbox)?;
+        }
+    }
+
+    /// Waits for one message or timer and carries out what follows. Idle means asleep here.
+    fn turn(&mut self, inbox: &Receiver<Feed>) -> Result<(), ProcessError> {
+        let now = Instant::now();
+        let due = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+        let got = match due {
+            Some((timer, at)) if at <= now => {
+                self.timers.remove(&timer);
+                return self.step(Event::Timer(timer), None);
+            }
+            Some((_, at)) => inbox.recv_timeout(at.saturating_duration_since(now)),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match got {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => Err(ProcessError::Ended),
+            Ok(Feed::Opened { id, asker, outbox }) => {
+                let server = asker == Asker::Server;
+                self.connections.insert(id, Guest { asker, outbox });
+                if server { self.step(Event::Connected, Some(id)) } else { Ok(()) }
+            }
+            Ok(Feed::Closed { id }) => {
+                self.connections.remove(&id);
+                Ok(())
+            }
+            Ok(Feed::Message { id, message }) => {
+                let Some(guest) = self.connections.get(&id) else { return Ok(()) };
+                let from = guest.asker.clone();
+                self.step(Event::Message { from, message }, Some(id))
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event, asker: Option<u64>) -> Result<(), ProcessError> {
+        let height = self.cosigner.final_head().0;
+        let effects = self.cosigner.step(now_ms(), event, &mut OsRng);
+        self.carry_out(effects, asker)?;
+        if self.cosigner.final_head().0 != height {
+            self.update_guests();
+        }
+        Ok(())
+    }
+
+    /// Carries effects out strictly in order; appends to one file that follow each other share one fsync.
+    fn carry_out(&mut self, effects: Vec<Effect>, asker: Option<u64>) -> Result<(), ProcessError> {
+        let mut effects = effects.into_iter().peekable();
+        while let Some(effect) = effects.next() {
+            match effect {
+                Effect::Append(file, bytes) => {
+                    let mut records = vec![bytes];
+                    while let Some(Effect::Append(_, more)) =
+                        effects.next_if(|e| matches!(e, Effect::Append(f, _) if *f == file))
+                    {
+                        records.push(more);
+                    }
+                    let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+                    self.store.append(file, &records)?;
+                }
+                Effect::Replace(file, records) => self.store.replace(file, &records)?,
+                Effect::Keep(name, bytes) => self.store.keep(&name, &bytes)?,
+                Effect::ToServer(message) => {
+                    let servers: Vec<u64> = self
+                        .connections
+                        .iter()
+                        .filter(|(_, g)| g.asker == Asker::Server)
+                        .map(|(id, _)| *id)
+                        .collect();
+                    for id in servers {
+                        self.send(id, &message);
+                    }
+                }
+                Effect::Reply(message) => {
+                    if let Some(id) = asker {
+                        self.send(id, &message);
+                    }
+                }
+                Effect::SetTimer { timer, after_ms } => {
+                    let at = Instant::now().checked_add(Duration::from_millis(after_ms));
+                    // A Tick for the delay clock is not put off by what happens meanwhile.
+                    if timer == Timer::DelayTick && self.timers.contains_key(&timer) {
+                        continue;
+                    }
+                    if let Some(at) = at {
+                        self.timers.insert(timer, at);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, id: u64, message: &FromCosigner) {
+        let Ok(bytes) = wire::encode(message) else { return };
+        let Some(guest) = self.connections.get(&id) else { return };
+        match guest.outbox.try_send(bytes) {
+            Ok(()) => {}
+            // Dropping the sender ends the writer, and with it the connection.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.connections.remove(&id);
+            }
+        }
+    }
+
+    /// Lets in the server, people and alarm machines that the log knows now.
+    fn update_guests(&mut self) {
+        let state = self.cosigner.final_state();
+        let keys = state.documents().flat_map(|found| match &found.document {
+            custody::document::Document::Person(p) => p.keys.iter().map(|k| k.tls).collect(),
+            custody::document::Document::Machine(m) => vec![m.tls],
+            _ => Vec::new(),
+        });
+        let guests = keys.filter_map(|key| Some((key, self.cosigner.asker(&key)?))).collect();
+        if let Ok(mut known) = self.guests.write() {
+            *known = guests;
+        }
+    }
+}
+
+fn accept(listener: &Listener, guests: &Guests, feed: &SyncSender<Feed>) {
+    for id in 0u64.. {
+        match listener.accept() {
+            Ok(connection) => {
+                let asker = guests.read().ok().and_then(|g| g.get(&Hash(connection.peer())).cloned());
+                if let Some(asker) = asker {
+                    serve(id, connection, asker, feed);
+                }
+            }
+            Err(WireError::ListenerClosed) => return,
+            Err(error) => eprintln!("connection refused: {error}"),
+        }
+    }
+}
+
+fn serve(id: u64, connection: Connection, asker: Asker, feed: &SyncSender<Feed>) {
+    let (outbox, waiting) = sync_channel::<Vec<u8>>(OUTBOX_LIMIT);
+    let closer = connection.closer();
+    let (mut reader, mut writer) = connection.split();
+    if feed.send(Feed::Opened { id, asker, outbox }).is_err() {
+        return;
+    }
+    thread::spawn(move || {
+        while let Ok(bytes) = waiting.recv() {
+            if writer.send(&bytes).is_err() {
+                break;
+            }
+        }
+        closer.close();
+    });
+    let feed = feed.clone();
+    thread::spawn(move || {
+        loop {
+            let message = reader.recv().and_then(|bytes| wire::decode::<ToCosigner>(&bytes));
+            let fed = match message {
+                Ok(message) => feed.send(Feed::Message { id, message }),
+                Err(error) => {
+                    if !matches!(error, WireError::Closed) {
+                        eprintln!("connection {id} ended: {error}");
+                    }
+                    break;
+                }
+            };
+            if fed.is_err() {
+                break;
+            }
+        }
+        let _ = feed.send(Feed::Closed { id });
+    });
+}
