@@ -155,6 +155,23 @@ impl State {
         Ok(outcomes)
     }
 
+    /// The state after a batch's Tick and reductions, before documents enter into force: a held reduction
+    /// that the batch leaves out is excused if it is inadmissible here (P9).
+    ///
+    /// # Errors
+    /// One of the reductions makes the batch invalid.
+    pub fn after_reductions(&self, batch: &Batch, decoder: &dyn Decoder) -> Result<Self, Refusal> {
+        let mut next = self.clone();
+        next.advance(&batch.tick);
+        for envelope in &batch.entries {
+            if !envelope.unverified()?.body.is_reduction() {
+                break;
+            }
+            next.apply_entry(envelope, decoder)?;
+        }
+        Ok(next)
+    }
+
     fn advance(&mut self, tick: &Tick) {
         let gap = tick.time.saturating_sub(self.clock.time).min(DELAY_STEP_LIMIT_S);
         self.clock.height = tick.height;
@@ -201,16 +218,17 @@ impl State {
             if i == reductions {
                 trial.enter_into_force(decoder);
             }
-            size = size.saturating_add(envelope.bytes().len());
+            // Only what is taken in counts: forged entries crowd nothing out.
+            let grown = size.saturating_add(envelope.bytes().len());
             if batch.entries.len() >= crate::batch::BATCH_LIMIT_ENTRIES
-                || size > crate::batch::BATCH_LIMIT_BYTES / 2
+                || grown > crate::batch::BATCH_LIMIT_BYTES / 2
             {
                 break;
             }
             let mut probe = trial.clone();
             match probe.apply_entry(envelope, decoder) {
                 Ok(_) => {
-                    trial = probe;
+                    (trial, size) = (probe, grown);
                     batch.entries.push(envelope.clone());
                 }
                 Err(refusal) => left_out.push((envelope.id(), refusal)),
@@ -466,10 +484,10 @@ impl State {
             let charge = amount.minus(lineage.amount).unwrap_or_default();
             lineage.amount = lineage.amount.max(amount);
             lineage.latest = *request;
-            self.charge(id, record.lineage, lineage, charge);
+            self.charge(record.lineage, lineage, charge);
             self.requests.put(&mut self.facts, *request, record);
         }
-        self.charge_fee(id, authorise, &allowed);
+        self.charge_fee(authorise, &allowed);
         self.transactions.put(&mut self.facts, allowed.effects.txid, id);
         let authorisation = Authorisation {
             requests: authorise.requests.clone(),
@@ -488,7 +506,8 @@ impl State {
     /// Notes on the requests that `id` renews, up to the last authorised one, that it took their place.
     fn take_place_of(&mut self, id: &Hash, record: &RequestRecord, latest: Option<Hash>) {
         let mut next = record.request.renews.filter(|_| latest != Some(*id));
-        while let Some((old_id, mut old)) = next.and_then(|old| Some((old, self.requests.get(&old)?.clone()))) {
+        while let Some((old_id, mut old)) = next.and_then(|old| Some((old, self.requests.get(&old)?.clone())))
+        {
             next = old.request.renews.filter(|_| latest != Some(old_id));
             old.renewed_by = Some(*id);
             self.requests.put(&mut self.facts, old_id, old);
@@ -496,9 +515,9 @@ impl State {
     }
 
     /// Charges an amount to a lineage and to the window that ends now.
-    fn charge(&mut self, id: Hash, key: Hash, mut lineage: Lineage, amount: Sats) {
+    fn charge(&mut self, id: Hash, mut lineage: Lineage, amount: Sats) {
         lineage.charged = Sats(lineage.charged.0.saturating_add(amount.0));
-        self.lineages.put(&mut self.facts, key, lineage);
+        self.lineages.put(&mut self.facts, id, lineage);
         let at = (self.clock.time, id);
         let sum = self.charges.get(&at).copied().unwrap_or_default().0.saturating_add(amount.0);
         self.charges.put(&mut self.facts, at, Sats(sum));
@@ -506,7 +525,7 @@ impl State {
 
     /// P24: of all transactions that spend an anchor only the highest fee counts, so a bump charges its
     /// increment. The lineages of the transaction are charged for it, the first one in full.
-    fn charge_fee(&mut self, id: Hash, authorise: &Authorise, allowed: &Allowed) {
+    fn charge_fee(&mut self, authorise: &Authorise, allowed: &Allowed) {
         let lineages: BTreeSet<Hash> =
             authorise.requests.iter().filter_map(|r| self.requests.get(r)).map(|r| r.lineage).collect();
         let anchors: BTreeSet<_> =
@@ -514,10 +533,9 @@ impl State {
         let fee_of = |outpoint| self.anchors.get(outpoint).map_or(Sats(0), |a: &AnchorRecord| a.fee);
         let before = anchors.iter().map(fee_of).max().unwrap_or_default();
         let more = allowed.fee.minus(before).unwrap_or_default();
-        if let Some(first) = lineages.first() {
-            if let Some(lineage) = self.lineages.get(first).cloned() {
-                self.charge(id, *first, lineage, more);
-            }
+        let first = lineages.first().and_then(|first| Some((*first, self.lineages.get(first).cloned()?)));
+        if let Some((first, lineage)) = first {
+            self.charge(first, lineage, more);
         }
         for outpoint in anchors {
             let old = self.anchors.get(&outpoint).cloned();

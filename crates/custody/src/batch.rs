@@ -66,7 +66,9 @@ impl Batch {
         // Each entry must be an envelope that stands alone in the log, with its own limits.
         for entry in &batch.entries {
             let alone = Envelope::parse(&entry.bytes())?;
-            ensure(alone == *entry, Rule::Form, || "an entry is no envelope with exactly one signature".into())?;
+            ensure(alone == *entry, Rule::Form, || {
+                "an entry is no envelope with exactly one signature".into()
+            })?;
         }
         Ok(batch)
     }

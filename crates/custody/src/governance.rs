@@ -141,7 +141,8 @@ impl State {
     fn finish(&mut self, id: &Hash, decoder: &dyn Decoder) {
         let Some(proposal) = self.proposals.get(id).cloned() else { return };
         // P1: approvals under another policy, or by keys that went out of use since, carry it no more.
-        let carried = ensure(self.carried(&proposal, None), Rule::Decides, || "the approvals count no more".into());
+        let carried =
+            ensure(self.carried(&proposal, None), Rule::Decides, || "the approvals count no more".into());
         match carried.and_then(|()| self.check_document(&proposal.document, proposal.replaces, decoder)) {
             Ok(()) => {
                 self.stage(id, Stage::Done);
@@ -205,7 +206,12 @@ impl State {
         }
         for (id, public) in ids.into_iter().zip(public) {
             if self.keys.get(&id).is_none() {
-                let record = KeyRecord { public: *public, owner: owner.clone(), revoked_at: None, self_revoked: false };
+                let record = KeyRecord {
+                    public: *public,
+                    owner: owner.clone(),
+                    revoked_at: None,
+                    self_revoked: false,
+                };
                 self.keys.put(&mut self.facts, id, record);
             }
         }

@@ -226,9 +226,8 @@ impl State {
         };
         let costs: Vec<u64> = records.iter().zip(&fees).map(|(r, fee)| cost(r, fee)).collect();
         let total = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(*cost));
-        let charged = records.iter().filter_map(|r| self.lineages.get(&r.lineage)).map(|l| l.charged.0);
-        let charged = charged.fold(0u64, u64::saturating_add);
-        let used = self.charged_since(time, DE_MINIMIS_WINDOW_S).0.saturating_sub(charged);
+        let paid: BTreeSet<Hash> = records.iter().map(|r| r.lineage).collect();
+        let used = self.charged_since(time, DE_MINIMIS_WINDOW_S, &paid).0;
         let mut rules = Vec::new();
         for (((id, record), fee), cost) in ids.iter().zip(records).zip(&fees).zip(&costs) {
             let beside = Sats(used.saturating_add(total.saturating_sub(*cost)));
@@ -305,9 +304,8 @@ impl State {
         approvers: &BTreeSet<Name>,
         policy: &Policy,
     ) -> Result<(), Refusal> {
-        let proposer = |o: &RequestOutput| {
-            self.document(Kind::Destination, o.destination.as_str())?.proposer.clone()
-        };
+        let proposer =
+            |o: &RequestOutput| self.document(Kind::Destination, o.destination.as_str())?.proposer.clone();
         let proposers: BTreeSet<Name> = request.outputs.iter().filter_map(proposer).collect();
         let others: BTreeSet<Name> = approvers.difference(&proposers).cloned().collect();
         let strict = Ask { de_minimis_left: Sats(0), ..ask.clone() };

@@ -492,11 +492,18 @@ impl State {
         !self.waiting.is_empty()
     }
 
-    /// What left in the window of *de minimis* that ends at `time`.
-    pub fn charged_since(&self, time: u64, window_s: u64) -> Sats {
+    /// The seconds that the delay clock still has to go until the first waiting document is due.
+    pub fn next_due_in_s(&self) -> Option<u64> {
+        let first = self.waiting.iter().next();
+        first.map(|((due, _), ())| due.saturating_sub(self.clock.delay))
+    }
+
+    /// What was charged in the window that ends at `time`, other than to these lineages.
+    pub fn charged_since(&self, time: u64, window_s: u64, other_than: &BTreeSet<Hash>) -> Sats {
         let from = time.saturating_sub(window_s).saturating_add(1);
         let recent = self.charges.from((from, Hash::default()));
-        Sats(recent.fold(0, |sum: u64, (_, amount)| sum.saturating_add(amount.0)))
+        let counted = recent.filter(|((_, lineage), _)| !other_than.contains(lineage));
+        Sats(counted.fold(0, |sum: u64, (_, amount)| sum.saturating_add(amount.0)))
     }
 }
 

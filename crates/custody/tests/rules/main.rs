@@ -3,10 +3,12 @@
 
 mod batches;
 mod documents;
+mod golden;
 mod governance;
 mod payments;
 mod policy;
 mod reductions;
+mod register;
 mod statements;
 
 use std::fmt::Debug;

@@ -1,5 +1,7 @@
 //! Payments: requests, transactions, anchors, renewals, allocations (P19–P25).
 
+use std::collections::BTreeSet;
+
 use custody::document::{Destination, Document};
 use custody::effects::{Branch, Decoder as _, OutPoint, Sats};
 use custody::payment::{
@@ -95,7 +97,10 @@ fn allow_p20_outputs() {
     let (mut world, _, request, draft) = drafted();
     let id = world.pay(&[request], &draft).unwrap();
     let found = world.state.authorisations().get(&id).unwrap();
-    assert_eq!((found.fee, found.end), (Sats(1_000), world.state.requests().get(&request).unwrap().request.end));
+    assert_eq!(
+        (found.fee, found.end),
+        (Sats(1_000), world.state.requests().get(&request).unwrap().request.end)
+    );
     world.state.release(&id, world.time, &world.decoder).unwrap();
     // The order of outputs means nothing.
     let (mut world, _, request, mut draft) = drafted();
@@ -219,7 +224,11 @@ fn fees_are_split_by_weight_and_rounded_up() {
         let three = world.asked(Request { fee_max: Sats(triple), ..three.clone() });
         let draft = world.draft(&[one, three], &[coin], 4_001);
         let result = world.pay(&[one, three], &draft);
-        if allowed { drop(result.unwrap()) } else { invalid(result, Rule::Fee) }
+        if allowed {
+            result.unwrap();
+        } else {
+            invalid(result, Rule::Fee);
+        }
     }
 }
 
@@ -294,7 +303,10 @@ fn deny_p20_change() {
     let (mut world, coin, request, draft) = drafted();
     let far = |index| Draft {
         change: Some(index),
-        outputs: vec![draft.outputs[0].clone(), (own_script(&world, 0, Branch::Change, index), Sats(599_000))],
+        outputs: vec![
+            draft.outputs[0].clone(),
+            (own_script(&world, 0, Branch::Change, index), Sats(599_000)),
+        ],
         ..draft.clone()
     };
     let out_of_reach = [far(GAP_LIMIT), far(1_000_000), far((1 << 31) - 1)];
@@ -324,7 +336,7 @@ fn deny_p20_own_input() {
     let other = world.young_coin(50_000);
     let two = world.draft(&[request], &[coin, other], 1_000);
     let changes: [&dyn Fn(&mut Authorise); 6] = [
-        &|a| drop(a.transaction.inputs.pop()),
+        &|a| a.transaction.inputs.truncate(1),
         &|a| a.transaction.inputs.reverse(),
         &|a| a.transaction.inputs[1] = a.transaction.inputs[0].clone(),
         &|a| a.transaction.inputs[1].index = GAP_LIMIT,
@@ -356,14 +368,14 @@ fn inputs_on_both_sides_of_their_limit() {
     refused(judge(INPUTS_LIMIT + 1), Rule::OwnInput);
 }
 
-/// A proposer who understates the amount of an input to hide a fee: the anchor's proof shows it, and of
+/// A proposer who lies about the amount of an input to hide a fee: the anchor's proof shows it, and of
 /// other inputs the signatures commit to what was described, so they are worth nothing on the chain.
 #[test]
 fn deny_p21_anchor_proof_for_misreported_amounts() {
     let (mut world, coin, request, draft) = drafted();
     let mut lie = world.authorise(&[request], &draft);
     lie.transaction.inputs[0].amount = Sats(2_000_000);
-    invalid(world.say("server", Body::Authorise(lie)), Rule::Fee);
+    invalid(world.say("server", Body::Authorise(lie)), Rule::AnchorProof);
     let mut hidden = draft.clone();
     hidden.outputs[1].1 = Sats(99_000);
     let mut lie = world.authorise(&[request], &hidden);
@@ -470,7 +482,7 @@ fn spends(state: &State, id: &Hash, outpoint: &OutPoint) -> bool {
 /// Two payments of one request that could both confirm.
 #[test]
 fn deny_p21_anchors() {
-    let (mut world, _, request, draft) = drafted();
+    let (mut world, coin, request, draft) = drafted();
     world.pay(&[request], &draft).unwrap();
     let other = world.coin(1_000_000);
     let second = world.draft(&[request], &[other], 2_000);
@@ -478,8 +490,13 @@ fn deny_p21_anchors() {
     // Not with an anchor of its own either.
     let proof = world.chain.prove(other.outpoint.txid, 0);
     let named = NewAnchor { request, outpoint: other.outpoint, proof: Some(proof) };
-    let body = Authorise { anchors: vec![named], ..world.authorise(&[request], &second) };
+    let body = Authorise { anchors: vec![named.clone()], ..world.authorise(&[request], &second) };
     invalid(world.say("server", Body::Authorise(body)), Rule::Anchors);
+    // Nor beside the one that it has.
+    let both = world.draft(&[request], &[coin, other], 2_000);
+    let body = Authorise { anchors: vec![named], ..world.authorise(&[request], &both) };
+    invalid(world.say("server", Body::Authorise(body)), Rule::Anchors);
+    world.pay(&[request], &both).unwrap();
 }
 
 #[test]
@@ -795,6 +812,12 @@ fn deny_p21_anchors_for_a_request_and_its_renewal_together() {
     let (mut world, coin, request) = asked();
     let renewed = world.asked(renewal(&world, request));
     let draft = world.draft(&[request, renewed], &[coin], 1_000);
+    let mut body = world.authorise(&[request, renewed], &draft);
+    invalid(world.say("server", Body::Authorise(body.clone())), Rule::Anchors);
+    body.anchors.truncate(1);
+    invalid(world.say("server", Body::Authorise(body)), Rule::Anchors);
+    let alone = world.draft(&[request], &[coin], 1_000);
+    world.pay(&[request], &alone).unwrap();
     invalid(world.pay(&[request, renewed], &draft), Rule::Anchors);
 }
 
@@ -803,7 +826,7 @@ fn deny_p21_anchors_for_a_request_and_its_renewal_together() {
 #[test]
 fn a_lineage_is_charged_once_and_a_bump_for_its_increment() {
     let (mut world, coin, request, draft) = drafted();
-    let charged = |world: &World| world.state.charged_since(world.time, DAY).0;
+    let charged = |world: &World| world.state.charged_since(world.time, DAY, &BTreeSet::new()).0;
     world.pay(&[request], &draft).unwrap();
     assert_eq!(charged(&world), 401_000);
     let bump = world.draft(&[request], &[coin], 3_000);
@@ -817,10 +840,11 @@ fn a_lineage_is_charged_once_and_a_bump_for_its_increment() {
     world.pay(&[more], &draft).unwrap();
     assert_eq!(charged(&world), 405_000);
     assert_eq!(world.state.lineages().get(&request).unwrap().charged, Sats(405_000));
+    assert_eq!(world.state.charged_since(world.time, DAY, &BTreeSet::from([request])), Sats(0));
     // The window is (T − w, T].
     let now = world.time;
-    assert_eq!(world.state.charged_since(now + DAY - 1, DAY).0, 405_000);
-    assert_eq!(world.state.charged_since(now + DAY, DAY).0, 0);
+    assert_eq!(world.state.charged_since(now + DAY - 1, DAY, &BTreeSet::new()).0, 405_000);
+    assert_eq!(world.state.charged_since(now + DAY, DAY, &BTreeSet::new()).0, 0);
 }
 
 // ---- release (P14, P27)

@@ -347,8 +347,7 @@ fn deny_p5_reference() {
     let renewing = custody::payment::Request { renews: Some(nothing), ..ask };
     let mut authorise = world.authorise(&[request], &world.draft(&[request], &[coin], 1_000));
     authorise.requests = vec![nothing];
-    let allocate =
-        Allocate { wallet: name("nowhere"), client: name("c"), branch: Branch::Receive, count: 1 };
+    let allocate = Allocate { wallet: name("nowhere"), client: name("c"), branch: Branch::Receive, count: 1 };
     let activate = world.activate(nothing, 0, &["s1", "s2"], &fixtures::Account::new(0));
     let bodies = [
         ("alice", Body::Approve(Approve { target: nothing, decides })),

@@ -1,0 +1,186 @@
+//! The golden log replays to the same hashes for ever, and every signed format has its golden bytes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use chain::BitcoinDecoder;
+use custody::canon;
+use custody::document::{CeremonyRecord, CosignerCard, Document, TABLE, activation_message, verify};
+use custody::effects::Decoder as _;
+use custody::genesis::Genesis;
+use custody::rule::Rule;
+use custody::state::{State, rule_set_hash};
+use custody::statement::{Activate, Body, Envelope, key_id};
+use custody::{Blob, Hash};
+use fixtures::golden::{self, Line};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors")
+}
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(vectors().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn golden_log() -> (Genesis, Vec<Line>) {
+    let genesis = Genesis::parse(&read("golden-log-v1/genesis.json")).unwrap();
+    let log = read("golden-log-v1/log.jsonl");
+    let lines = log.strip_suffix(b"\n").unwrap().split(|b| *b == b'\n');
+    (genesis, lines.map(|line| canon::decode(line).unwrap()).collect())
+}
+
+#[test]
+fn the_golden_log_replays() {
+    let (genesis, lines) = golden_log();
+    let decoder = BitcoinDecoder::new(&genesis.network).unwrap();
+    let mut state = State::new(genesis).unwrap();
+    for (i, line) in lines.iter().enumerate() {
+        let outcomes = state.apply(&line.batch, &decoder).unwrap_or_else(|e| panic!("batch {i}: {e}"));
+        assert_eq!(&Line::new(&line.batch, &outcomes, &state), line, "batch {i}");
+    }
+    // The last thing that happens in it is the upgrade.
+    assert_eq!(state.clock().rules, 2);
+}
+
+#[test]
+fn the_golden_log_has_everything() {
+    let (_, lines) = golden_log();
+    let statements = lines.iter().flat_map(|line| &line.batch.entries).map(|e| e.unverified().unwrap());
+    let mut kinds = BTreeSet::new();
+    let mut documents = BTreeSet::new();
+    for statement in statements {
+        kinds.insert(statement.body.kind());
+        if let Body::Propose(propose) = statement.body {
+            documents.insert(propose.document.kind());
+        }
+    }
+    let all = [
+        "activate",
+        "allocate",
+        "approve",
+        "authorise",
+        "freeze",
+        "propose",
+        "request",
+        "revoke",
+        "supports",
+        "veto",
+    ];
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
+    assert_eq!(documents.len(), TABLE.len());
+    assert!(lines.iter().flat_map(|l| &l.outcomes).any(|o| o != "applied"), "and something was rejected");
+}
+
+/// What is stored is what the program that writes it makes, so nobody edits it by hand.
+#[test]
+fn the_stored_vectors_are_those_of_the_story() {
+    for (path, bytes) in golden::files() {
+        let stored = read(&path);
+        assert!(
+            stored == bytes,
+            "{path} differs: run `cargo run -p fixtures --example write-vectors` and look"
+        );
+    }
+}
+
+fn json(path: &str) -> Value {
+    serde_json::from_slice(&read(path)).unwrap()
+}
+
+fn of<T: DeserializeOwned>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[test]
+fn golden_envelopes() {
+    let genesis = Genesis::parse(&read("statement/genesis.json")).unwrap();
+    let expected = json("statement/expected.json");
+    assert_eq!(genesis.hash(), of(&expected["genesis"]["hash"]));
+    assert_eq!(genesis.log_origin(), of::<String>(&expected["genesis"]["origin"]));
+    let envelopes = expected["envelopes"].as_object().unwrap();
+    assert_eq!(envelopes.len(), 10);
+    for (kind, facts) in envelopes {
+        let bytes = read(&format!("statement/{kind}.json"));
+        let envelope = Envelope::parse(&bytes).unwrap();
+        assert_eq!(envelope.bytes(), bytes);
+        assert_eq!(envelope.id(), of(&facts["id"]));
+        let public: Hash = of(&facts["public"]);
+        let key_of = |id: &Hash| (*id == key_id(&public)).then_some(public);
+        let verified = envelope.clone().verify(&genesis.hash(), key_of).unwrap();
+        assert_eq!(verified.statement().body.kind(), kind);
+        // The same words lead to the same bytes.
+        let statement = envelope.unverified().unwrap();
+        let again = statement.enveloped(statement.payload().unwrap(), signature_of(&bytes));
+        assert_eq!(again.bytes(), bytes);
+        // Every bit of the signature matters.
+        let mut signature = signature_of(&bytes);
+        signature[0] ^= 1;
+        let forged = statement.enveloped(statement.payload().unwrap(), signature);
+        assert_eq!(forged.verify(&genesis.hash(), key_of).unwrap_err().rule, Rule::Signature);
+    }
+}
+
+fn signature_of(envelope: &[u8]) -> [u8; 64] {
+    let json: Value = serde_json::from_slice(envelope).unwrap();
+    of::<Blob>(&json["signatures"][0]["sig"]).0.try_into().unwrap()
+}
+
+#[test]
+fn golden_documents() {
+    let expected = json("statement/expected.json");
+    let documents = expected["documents"].as_object().unwrap();
+    assert_eq!(documents.len(), TABLE.len());
+    for (kind, facts) in documents {
+        let bytes = read(&format!("statement/document-{kind}.json"));
+        let document: Document = canon::decode(&bytes).unwrap();
+        assert_eq!((document.kind().word(), document.hash()), (kind.as_str(), of(&facts["hash"])));
+        assert_eq!(document.subject(), of::<String>(&facts["subject"]));
+        assert_eq!(canon::encode(&document).unwrap(), bytes);
+    }
+    let rules = &expected["rule_set"];
+    assert_eq!((rule_set_hash(), custody::state::RULE_SET), (of(&rules["hash"]), of(&rules["version"])));
+}
+
+#[test]
+fn golden_cards_records_and_activations() {
+    let genesis = Genesis::parse(&read("statement/genesis.json")).unwrap();
+    let expected = json("statement/expected.json");
+    let bytes = read("statement/card.json");
+    let card: CosignerCard = canon::decode(&bytes).unwrap();
+    assert_eq!(canon::encode(&card).unwrap(), bytes);
+    assert_eq!(Hash::sha256(&card.certified_bytes()), of(&expected["card"]["signed"]));
+    assert!(card.certified());
+    assert!(!CosignerCard { epoch: card.epoch + 1, ..card.clone() }.certified());
+    assert_eq!(genesis.cosigners[0], card);
+
+    let bytes = read("statement/ceremony-record.json");
+    let record: CeremonyRecord = canon::decode(&bytes).unwrap();
+    assert_eq!(canon::encode(&record).unwrap(), bytes);
+    let hash = genesis.hash();
+    assert_eq!(record.id(&hash), of(&expected["ceremony"]["id"]));
+    let signed = record.signed_bytes(&hash);
+    assert_eq!(Hash::sha256(&signed), of(&expected["ceremony"]["signed"]));
+    for participant in &record.participants {
+        let keys = genesis.people.iter().flat_map(|p| &p.keys).map(|k| k.sign);
+        let public = keys.into_iter().find(|k| key_id(k) == participant.key).unwrap();
+        assert!(verify(&public, &signed, &participant.signature.0));
+        assert!(!verify(&public, &record.signed_bytes(&Hash([0; 32])), &participant.signature.0));
+    }
+
+    let activation = &expected["activation"];
+    let activate: Activate = Activate {
+        ceremony: of(&activation["ceremony"]),
+        slot: of(&activation["slot"]),
+        holders: of(&activation["holders"]),
+        signature: of(&activation["signature"]),
+    };
+    let message = activation_message(&hash, &activate.ceremony, activate.slot, &activate.holders);
+    assert_eq!(Hash(message), of(&activation["message"]));
+    let decoder = BitcoinDecoder::new(&genesis.network).unwrap();
+    let account = of(&activation["account"]);
+    assert!(decoder.schnorr_ok(&account, &message, &activate.signature.0));
+    let other = activation_message(&hash, &activate.ceremony, activate.slot + 1, &activate.holders);
+    assert!(!decoder.schnorr_ok(&account, &other, &activate.signature.0));
+}
