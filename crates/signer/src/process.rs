@@ -110,12 +110,13 @@ fn read_shares(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, ProcessError>
 type Guests = Arc<RwLock<BTreeMap<PublicKey, Asker>>>;
 
 enum Feed {
-    Opened { id: u64, asker: Asker, outbox: SyncSender<Vec<u8>> },
+    Opened { id: u64, peer: PublicKey, asker: Asker, outbox: SyncSender<Vec<u8>> },
     Message { id: u64, message: ToCosigner },
     Closed { id: u64 },
 }
 
 struct Guest {
+    peer: PublicKey,
     asker: Asker,
     outbox: SyncSender<Vec<u8>>,
 }
@@ -200,9 +201,9 @@ impl Process {
         match got {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => Err(ProcessError::Ended),
-            Ok(Feed::Opened { id, asker, outbox }) => {
+            Ok(Feed::Opened { id, peer, asker, outbox }) => {
                 let server = asker == Asker::Server;
-                self.connections.insert(id, Guest { asker, outbox });
+                self.connections.insert(id, Guest { peer, asker, outbox });
                 if server { self.step(Event::Connected, Some(id)) } else { Ok(()) }
             }
             Ok(Feed::Closed { id }) => {
@@ -262,10 +263,6 @@ impl Process {
                 }
                 Effect::SetTimer { timer, after_ms } => {
                     let at = Instant::now().checked_add(Duration::from_millis(after_ms));
-                    // A Tick for the delay clock is not put off by what happens meanwhile.
-                    if timer == Timer::DelayTick && self.timers.contains_key(&timer) {
-                        continue;
-                    }
                     if let Some(at) = at {
                         self.timers.insert(timer, at);
                     }
@@ -295,7 +292,9 @@ impl Process {
             custody::document::Document::Machine(m) => vec![m.tls],
             _ => Vec::new(),
         });
-        let guests = keys.filter_map(|key| Some((key, self.cosigner.asker(&key)?))).collect();
+        let guests: BTreeMap<_, _> = keys.filter_map(|key| Some((key, self.cosigner.asker(&key)?))).collect();
+        // Connections of keys that went out of use end with them.
+        self.connections.retain(|_, guest| guests.get(&guest.peer) == Some(&guest.asker));
         if let Ok(mut known) = self.guests.write() {
             *known = guests;
         }
@@ -320,8 +319,9 @@ fn accept(listener: &Listener, guests: &Guests, feed: &SyncSender<Feed>) {
 fn serve(id: u64, connection: Connection, asker: Asker, feed: &SyncSender<Feed>) {
     let (outbox, waiting) = sync_channel::<Vec<u8>>(OUTBOX_LIMIT);
     let closer = connection.closer();
+    let peer = Hash(connection.peer());
     let (mut reader, mut writer) = connection.split();
-    if feed.send(Feed::Opened { id, asker, outbox }).is_err() {
+    if feed.send(Feed::Opened { id, peer, asker, outbox }).is_err() {
         return;
     }
     thread::spawn(move || {

@@ -4,6 +4,7 @@
 //! Nothing here is believed for being on the wire: statements are signed by people, votes and frames
 //! by co-signers, heads by a quorum of them. The messages only carry those bytes.
 
+use custody::effects::Sats;
 use custody::name::{Label, Name};
 use custody::{Blob, Hash};
 use serde::{Deserialize, Serialize};
@@ -227,6 +228,13 @@ pub enum ToServer {
         /// Sealed shares: holder, position of the account, bytes.
         shares: Vec<(Name, u32, Blob)>,
     },
+    /// Build a transaction for the same requests and anchors that pays more, and propose it (P21).
+    Bump {
+        /// One of the requests that it pays.
+        request: Hash,
+        /// The new fee rate in satoshi per virtual byte.
+        fee_rate_sat_vb: u64,
+    },
     /// Say how things are.
     Status,
 }
@@ -253,6 +261,15 @@ pub enum FromServer {
     Shares {
         /// Their words.
         kept: Vec<(Name, u32, Option<String>)>,
+    },
+    /// A replacement was built, and waits for the co-signers.
+    Bumped {
+        /// The statement that proposes it.
+        authorisation: Hash,
+        /// Its transaction id as people write it.
+        txid: String,
+        /// Its fee.
+        fee: Sats,
     },
     /// How things are, as the server sees them. Nothing here is proof.
     Status(ServerStatus),
@@ -281,19 +298,21 @@ pub struct ServerStatus {
     pub payments: Vec<PaymentStatus>,
     /// Confirmed coins by wallet, in satoshi, as the node reports them.
     pub balances: Vec<(Name, String)>,
+    /// What went wrong lately: forks and bad heads that a co-signer showed, holders that signed wrongly.
+    pub alarms: Vec<String>,
 }
 
 /// What became of an authorised transaction.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaymentStatus {
-    /// The statement that proposed it.
-    pub authorisation: Hash,
+    /// The statement that proposed it; nothing while there is only a request.
+    pub authorisation: Option<Hash>,
     /// The requests that it pays.
     pub requests: Vec<Hash>,
-    /// The transaction id as people write it.
+    /// The transaction id as people write it; empty while there is only a request.
     pub txid: String,
-    /// `authorised`, `signed`, `broadcast`, `confirmed`, `replaced`, or `refused`.
+    /// `requested`, `authorised`, `signed`, `broadcast`, `confirmed`, `replaced`, or `refused`.
     pub state: String,
     /// Confirmations, when confirmed.
     pub confirmations: u32,

@@ -11,16 +11,18 @@ use world::{Options, World};
 
 #[test]
 fn two_of_four_votes_fork() {
-    let options = Options {
-        committee: |seats, me| Committee::new(seats, me).expect("committee").with_quorum(2),
-        liar: false,
-        ..Options::default()
-    };
-    let forked = |seed: &u64| {
-        let result = World::new(*seed, options.clone()).run();
-        result.is_err_and(|what| what.contains("fork"))
-    };
-    let found = (0..100).find(forked);
-    println!("seed {found:?}");
-    assert!(found.is_some(), "a quorum of two did not fork");
+    for liar in [false, true] {
+        let options = Options {
+            committee: |seats, me| Committee::new(seats, me).expect("committee").with_quorum(2),
+            liar,
+            ..Options::default()
+        };
+        let forked = |seed: &u64| {
+            let result = World::new(*seed, options.clone()).run();
+            result.is_err_and(|what| what.contains("fork"))
+        };
+        let found = (0..100).find(forked);
+        println!("liar {liar}: seed {found:?}");
+        assert!(found.is_some(), "a quorum of two did not fork");
+    }
 }

@@ -12,11 +12,14 @@ use custody::{Blob, Hash};
 use crate::agreement::App;
 use crate::tendermint::Judgement;
 
-/// Most statements that wait for a batch: about four batches; the server keeps what is refused.
-pub const PENDING_LIMIT: usize = 1_024;
+/// Most statements that wait for a batch: two batches, at most 32 MiB; the server keeps what is refused.
+pub const PENDING_LIMIT: usize = 512;
 
 /// Most reductions held at a time, far above what people can have in force.
 pub const HELD_LIMIT: usize = 256;
+
+/// Most reductions of one person or machine held at a time, so that nobody fills the place of others.
+pub const HELD_PER_OWNER_LIMIT: usize = 16;
 
 /// How far a new batch's time may lie from the own clock, in seconds (P9).
 pub const TIMELY_S: u64 = 60;
@@ -106,8 +109,10 @@ impl Desk {
         }
     }
 
-    fn delay_tick_due(&self) -> bool {
-        self.state.waits_for_time() && self.now_s >= self.state.clock().time.saturating_add(DELAY_TICK_S)
+    /// In how many seconds of the own clock the next Tick for the delay clock is due, if any.
+    pub(super) fn delay_tick_in(&self) -> Option<u64> {
+        let wait = self.state.next_due_in_s()?.min(DELAY_TICK_S);
+        Some(self.state.clock().time.saturating_add(wait).saturating_sub(self.now_s))
     }
 
     fn timely(&self, batch: &Batch) -> bool {
@@ -115,8 +120,25 @@ impl Desk {
         let near = time.abs_diff(self.now_s) <= TIMELY_S;
         // A batch may repeat the time of the last Tick, whatever the own clock says.
         let repeats = time == self.state.clock().time;
+        (near || repeats) && self.omits_nothing(batch)
+    }
+
+    /// Whether every reduction that is held stands in the batch, or could not: then its hold ends (P9).
+    fn omits_nothing(&self, batch: &Batch) -> bool {
         let included = |id: &Hash| batch.entries.iter().any(|e| e.id() == *id);
-        (near || repeats) && self.held.keys().all(included)
+        let mut left_out = self.held.iter().filter(|(id, _)| !included(id)).peekable();
+        if left_out.peek().is_none() {
+            return true;
+        }
+        let Ok(after) = self.state.after_reductions(batch, &self.decoder) else { return false };
+        left_out.all(|(_, envelope)| after.admit(envelope, &self.decoder).is_err())
+    }
+
+    /// How many reductions of the same owner are held.
+    pub(super) fn held_of(&self, envelope: &Envelope) -> usize {
+        let owner = |e: &Envelope| Some(self.state.key(&e.unverified().ok()?.signer)?.owner.clone());
+        let of = owner(envelope);
+        self.held.values().filter(|e| owner(e) == of).count()
     }
 }
 
@@ -148,7 +170,10 @@ impl App for Desk {
     }
 
     fn has_pending(&self) -> bool {
-        !self.pending.is_empty() || !self.held.is_empty() || self.wants_tick || self.delay_tick_due()
+        !self.pending.is_empty()
+            || !self.held.is_empty()
+            || self.wants_tick
+            || self.delay_tick_in() == Some(0)
     }
 }
 

@@ -98,17 +98,14 @@ impl Frame {
         Some(frame)
     }
 
-    /// Verifies and opens a frame that was sealed to us by the holder of `from_key`.
-    pub(super) fn open(
-        &self,
-        genesis: &Hash,
-        secrets: &CosignerSecrets,
-        from_key: &PublicKey,
-    ) -> Option<Payload> {
-        let signature = self.signature.0.as_slice().try_into().ok()?;
-        if !verify_frame(&from_key.0, &signed_bytes(genesis, self), &signature) {
-            return None;
-        }
+    /// Whether the holder of `from_key` signed the frame.
+    pub(super) fn is_signed(&self, genesis: &Hash, from_key: &PublicKey) -> bool {
+        let signature = self.signature.0.as_slice().try_into();
+        signature.is_ok_and(|signature| verify_frame(&from_key.0, &signed_bytes(genesis, self), &signature))
+    }
+
+    /// Opens a frame that was sealed to us.
+    pub(super) fn open(&self, genesis: &Hash, secrets: &CosignerSecrets) -> Option<Payload> {
         let context = context(genesis, &self.from, &self.to, &self.session);
         let plain = seal::open(secrets.seal_key(), SealDomain::Frame, &context, &self.sealed.0).ok()?;
         canon::decode(&plain).ok()

@@ -36,11 +36,8 @@ fn the_words_of_a_member() {
     let vote = Message::Votes(vec![vote]).encode().expect("short");
     words.extend(sends(it.step(&mut app, 0, Input::Message(vote))));
     probe.by = 2;
-    probe.signature = world.sign(
-        2,
-        "keyward/probe/v1",
-        &[&2_u32.to_be_bytes(), &1_u64.to_be_bytes(), &nonce.0],
-    );
+    probe.signature =
+        world.sign(2, "keyward/probe/v1", &[&2_u32.to_be_bytes(), &1_u64.to_be_bytes(), &nonce.0]);
     let probe = Message::Probe(probe).encode().expect("short");
     words.extend(sends(it.step(&mut app, 0, Input::Message(probe))));
     assert_eq!(words, expected, "\n{}", words.join("\n"));

@@ -5,10 +5,10 @@ use ed25519_dalek::SigningKey;
 
 use super::signer::agreement::{
     Agreement, App, Certificate, Committee, CommitteeError, Decision, EVIDENCE_PER_MEMBER, Input, LOG_BYTES,
-    MEMBERS_MAX, MEMBERS_MIN, MESSAGE_MAX_BYTES, Message, Output, ROUNDS_AHEAD, Seat, UNFINAL_HEIGHTS,
-    VALUE_MAX_BYTES, VOTES_MAX, Vote, value_hash,
+    MEMBERS_MAX, MEMBERS_MIN, MESSAGE_MAX_BYTES, Message, Output, ROUNDS_AHEAD, Seat, TimerId,
+    UNFINAL_HEIGHTS, VALUE_MAX_BYTES, VOTES_MAX, Vote, value_hash,
 };
-use super::signer::tendermint::{Judgement, Kind};
+use super::signer::tendermint::{Judgement, Kind, Step};
 use super::world::{Options, QUORUM, World};
 
 /// Counts what it is asked; every value that is not empty is right.
@@ -226,11 +226,15 @@ fn contradictions_are_kept_and_prove_themselves() {
 
 /// A decision of height 1 with these members' precommits.
 fn decision(world: &World, value: &[u8], by: &[usize]) -> Decision {
+    decision_of(1, world, value, by)
+}
+
+fn decision_of(height: u64, world: &World, value: &[u8], by: &[usize]) -> Decision {
     let hash = value_hash(value);
-    let vote = |by: &usize| world.vote(*by, 1, 3, Kind::Precommit, Some(hash));
+    let vote = |by: &usize| world.vote(*by, height, 3, Kind::Precommit, Some(hash));
     let signature = |vote: Vote| (vote.by, vote.signature);
     let signatures = by.iter().map(vote).map(signature).collect();
-    let certificate = Certificate { height: 1, round: 3, value: hash, signatures };
+    let certificate = Certificate { height, round: 3, value: hash, signatures };
     Decision { value: Blob(value.to_vec()), certificate }
 }
 
@@ -312,4 +316,100 @@ fn a_damaged_log_is_refused() {
     assert!(world.fresh(0).replay([&b"[{\"height\":1}]"[..]]).is_ok());
     assert!(world.fresh(0).replay([&b"[{\"height\":1}"[..]]).is_err());
     assert!(world.fresh(0).replay([&b"[{\"depth\":1}]"[..]]).is_err());
+}
+
+fn sent(outputs: &[Output]) -> Vec<Message> {
+    let message = |output: &Output| match output {
+        Output::Send { bytes, .. } => Message::decode(bytes),
+        _ => None,
+    };
+    outputs.iter().filter_map(message).collect()
+}
+
+/// A member locks, the round fails, and whoever missed all of it hears why.
+#[test]
+fn what_is_sent_again_tells_the_lock_and_the_round() {
+    let mut app = Plain::default();
+    let (mut it, world) = alone(0, &mut app);
+    let value = value_hash(&[1]);
+    hear(&mut it, &mut app, world.proposal(1, 0, None, &[1]));
+    let prevote = |by| world.vote(by, 1, 0, Kind::Prevote, Some(value));
+    let locks = hear(&mut it, &mut app, Message::Votes(vec![prevote(1), prevote(2)]));
+    let polka = [0, 1, 2].map(prevote);
+    let [Message::Votes(told)] = &sent(&locks)[..] else { panic!("{locks:?}") };
+    assert!(polka.iter().all(|vote| told.contains(vote)), "a lock is told with its reason at once");
+
+    let nil = |by| world.vote(by, 1, 0, Kind::Precommit, None);
+    hear(&mut it, &mut app, Message::Votes(vec![nil(2), nil(3)]));
+    let id = TimerId::Step { height: 1, round: 0, step: Step::Precommit };
+    it.step(&mut app, 0, Input::Timer(id));
+    assert_eq!(it.round(), 1);
+
+    let again = it.step(&mut app, 0, Input::Timer(TimerId::Retransmit));
+    let messages = sent(&again);
+    let votes: Vec<&Vote> = messages
+        .iter()
+        .flat_map(|message| match message {
+            Message::Votes(votes) => votes.as_slice(),
+            _ => &[],
+        })
+        .collect();
+    let own = world.vote(0, 1, 0, Kind::Precommit, Some(value));
+    assert!(polka.iter().all(|vote| votes.contains(&vote)), "the lock");
+    assert!([own, nil(2), nil(3)].iter().all(|vote| votes.contains(&vote)), "the round");
+    let locked =
+        |message: &Message| matches!(message, Message::Proposal { proposal, .. } if proposal.value == value);
+    assert!(messages.iter().any(locked), "the value");
+}
+
+#[test]
+fn what_comes_a_height_early_is_kept() {
+    let mut app = Plain::default();
+    let (mut it, world) = alone(0, &mut app);
+    hear(&mut it, &mut app, world.proposal(2, 0, None, &[1]));
+    hear(&mut it, &mut app, Message::Votes(vec![world.vote(3, 2, 0, Kind::Prevote, None)]));
+    hear(&mut it, &mut app, world.proposal(3, 0, None, &[1]));
+    assert_eq!(app.judged, 0);
+    it.step(&mut app, 0, Input::Advance(2));
+    assert_eq!((it.is_running(), app.judged), (true, 1));
+    it.step(&mut app, 0, Input::Advance(3));
+    assert!(!it.is_running(), "two heights early is too early");
+}
+
+#[test]
+fn a_log_that_was_replaced_remembers_what_matters() {
+    let mut app = Plain::default();
+    let world = World::new(0, Options { liar: false, ..Options::default() });
+    let mut it = world.fresh(0);
+    let mut outputs = it.start_guarded(&mut app, 0, true, Hash::sha256(b"start"));
+    let (mut height, mut log) = (1, Vec::new());
+    loop {
+        for output in outputs {
+            match output {
+                Output::Write(bytes) => log.push(bytes),
+                Output::Truncate(bytes) => log = vec![bytes],
+                _ => {}
+            }
+        }
+        // A replaced log begins with the votes of the heights before.
+        if log.first().is_some_and(|first| first.starts_with(b"[{\"seen\"")) {
+            break;
+        }
+        let value = vec![1; VALUE_MAX_BYTES];
+        let decided = decision_of(height, &world, &value, &[1, 2, 3]);
+        height += 1;
+        outputs = hear(&mut it, &mut app, Message::Decision(decided));
+        outputs.extend(it.step(&mut app, 0, Input::Advance(height)));
+    }
+    let mut again = world.fresh(0);
+    again.replay(log.iter().map(Vec::as_slice)).expect("own log");
+    assert_eq!(again.height(), height);
+    assert!((1..height).all(|height| again.decision(height) == it.decision(height)));
+    again.start_guarded(&mut app, 0, false, Hash::sha256(b"again"));
+    for by in 1..4 {
+        let answer = Message::Answer(world.answer(by, 0, Hash::sha256(b"again"), 0));
+        hear(&mut again, &mut app, answer);
+    }
+    assert_eq!(again.answers().len(), 3);
+    assert!(!again.may_release(), "it forgot that its disk was restored");
 }

@@ -106,7 +106,8 @@ fn started_as_restored_it_waits_for_two_final_heights_and_remembers_to() {
     assert!(world.nodes[OLD].app.final_height >= before + 2);
     assert_eq!(world.has_voted(OLD, before + 1), had_voted);
     assert!(!world.has_voted(OLD, before + 2));
-    // And then its disk counts as its own again.
+    // And once it has voted its disk counts as its own again.
+    world.run_until(|world| world.has_voted(OLD, world.highest())).expect("votes");
     world.kill(OLD);
     world.start_later(OLD, 10);
     world.run_until(|world| world.nodes[OLD].agreement.is_some()).expect("starts");

@@ -434,9 +434,7 @@ impl World {
 
     /// Whether the member has sent a vote of this height.
     pub(crate) fn has_voted(&self, node: usize, height: u64) -> bool {
-        let said = |(by, at, _, kind): &Place| {
-            *by == node && *at == height && kind.is_some()
-        };
+        let said = |(by, at, _, kind): &Place| *by == node && *at == height && kind.is_some();
         self.said.keys().any(said)
     }
 
@@ -628,6 +626,12 @@ impl World {
         let Some(me) = self.liar else { return };
         let (height, round) = match Message::decode(heard) {
             Some(Message::Votes(votes)) => match votes.first() {
+                Some(vote) if self.rng.percent(50) => {
+                    // It agrees with whoever speaks, whatever it told the others.
+                    let Vote { by, height, round, kind, value, .. } = *vote;
+                    let same = self.vote(me, height, round, kind, value);
+                    return self.whisper(me, by, Message::Votes(vec![same]));
+                }
                 Some(vote) => (vote.height, vote.round),
                 None => return,
             },

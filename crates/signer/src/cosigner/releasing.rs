@@ -1,0 +1,295 @@
+//! A co-signer's shares: taken into keeping, and released for what the final log allows, no other way
+//! (P14, P16, P27, GEN-03).
+
+use custody::document::share_context;
+use custody::name::Name;
+use custody::rule::{Refusal, Rule};
+use custody::statement::{Activate, Body, STATEMENT_VERSION, Statement, pae};
+use custody::{Blob, Hash};
+use keys::seal::{self, SealDomain};
+use keys::share::{HeldShare, SharePublic, ShareSecret};
+use keys::vault::{VaultContext, VaultKind};
+use rand_core::CryptoRngCore;
+use wire::message::FromCosigner;
+
+use super::peer::{Frame, Payload, PeerMessage};
+use super::signing::{Finished, Session, Work};
+use super::store::{self, GuardRecord};
+use super::{Cosigner, Effect, FRESH_S, OWN_STATEMENT_S, WAITING_LIMIT, desk};
+
+impl Cosigner {
+    pub(super) fn take_share(
+        &mut self,
+        ceremony: Hash,
+        slot: u32,
+        sealed: &[u8],
+        rng: &mut impl CryptoRngCore,
+    ) {
+        match self.check_share(ceremony, slot, sealed) {
+            Ok(share) => {
+                let context = self.share_file_context();
+                let Ok(file) = self.vault.seal(&context, share.expose(), rng) else {
+                    return;
+                };
+                self.out.push(Effect::Keep(store::share_file(&ceremony, slot), file));
+                self.shares.insert((ceremony, slot), share);
+                self.out.push(Effect::Reply(FromCosigner::ShareKept { ceremony, slot }));
+            }
+            Err(refusal) => self.refused("share", ceremony, &refusal, Vec::new(), true),
+        }
+    }
+
+    /// A share is accepted only for an account of a ceremony whose record a quorum approved in the final
+    /// log, and only if it fits the commitments there (GEN-03).
+    fn check_share(&self, ceremony: Hash, slot: u32, sealed: &[u8]) -> Result<HeldShare, Refusal> {
+        let public = self.share_public(ceremony, slot)?;
+        let refuse = |why: String| Refusal::new(Rule::Ceremony, why);
+        let threshold = u32::from(public.threshold);
+        let context = share_context(&self.genesis, &ceremony, slot, &self.name, threshold);
+        let plain = seal::open(self.secrets.seal_key(), SealDomain::Share, &context, sealed)
+            .map_err(|e| refuse(format!("the sealed share does not open here: {e}")))?;
+        ShareSecret::open(&plain, &public, &self.name).map_err(|e| refuse(e.to_string()))
+    }
+
+    pub(super) fn share_public(&self, ceremony: Hash, slot: u32) -> Result<SharePublic, Refusal> {
+        let record = self.final_state.slots().get(&(ceremony, slot));
+        let record = record.ok_or_else(|| {
+            Refusal::new(
+                Rule::Ceremony,
+                "no ceremony record in force deals this account: approve the record first",
+            )
+        })?;
+        Ok(SharePublic {
+            account: record.slot.account.clone(),
+            threshold: u16::try_from(record.threshold).unwrap_or(u16::MAX),
+            holders: record.holders.clone(),
+            commitments: record.slot.commitments.clone(),
+        })
+    }
+
+    pub(super) fn share_file_context(&self) -> VaultContext {
+        VaultContext { kind: VaultKind::Share, genesis: self.genesis, cosigner: self.name.clone() }
+    }
+
+    /// Begins a session: everything is checked, the session's number is on disk, then commitments leave.
+    pub(super) fn begin(
+        &mut self,
+        work: Work,
+        holders: Vec<Name>,
+        attempt: u32,
+        rng: &mut impl CryptoRngCore,
+    ) {
+        if let Err(refusal) = self.try_begin(&work, &holders, attempt, rng) {
+            if refusal.rule == Rule::Fresh && self.waiting.len() < WAITING_LIMIT {
+                self.desk.wants_tick = true;
+                self.waiting.push((work, holders, attempt));
+                return;
+            }
+            let (word, id) = (work.word(), work.id());
+            self.refused(word, id, &refusal, Vec::new(), false);
+        }
+    }
+
+    /// Orders that waited for a fresh head are tried again under each new one.
+    pub(super) fn retry_waiting(&mut self, now_ms: u64, rng: &mut impl CryptoRngCore) {
+        if self.waiting.is_empty() || self.check_fresh().is_err() {
+            return;
+        }
+        for (work, holders, attempt) in std::mem::take(&mut self.waiting) {
+            self.begin(work, holders, attempt, rng);
+        }
+        self.settle(now_ms);
+    }
+
+    fn check_fresh(&self) -> Result<(), Refusal> {
+        let (log, own) = (self.final_state.clock().time, self.desk.now_s);
+        if self.heads.last().0 > 0 && log.abs_diff(own) <= FRESH_S {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Rule::Fresh,
+            format!("the final head is of {log}, the own clock says {own}: a fresh head is needed"),
+        ))
+    }
+
+    /// What must hold when a session begins and again when the share leaves (P14, P16, P27).
+    fn check_release(&self, work: &Work) -> Result<(), Refusal> {
+        if !self.agreement.may_release() {
+            let why =
+                "the co-signer was just started, or its disk is older than its votes: wait for the others";
+            return Err(Refusal::new(Rule::Fresh, why));
+        }
+        self.check_fresh()?;
+        let Work::Spend { authorisation } = work else { return Ok(()) };
+        self.desk.check_held()?;
+        let time = self.final_state.clock().time.max(self.desk.now_s);
+        self.final_state.release(authorisation, time, &self.desk.decoder)?;
+        // A freeze that is decided and whose head is not final yet, perhaps because the server withholds
+        // co-signatures, stops the share as well.
+        self.desk.state.release(authorisation, time, &self.desk.decoder)
+    }
+
+    fn try_begin(
+        &mut self,
+        work: &Work,
+        holders: &[Name],
+        attempt: u32,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), Refusal> {
+        let form = |holds: bool, why: &str| if holds { Ok(()) } else { Err(Refusal::new(Rule::Form, why)) };
+        form(holders.is_sorted_by(|a, b| a < b), "name the holders sorted, each once")?;
+        form(holders.contains(&self.name), "this co-signer is not one of the holders")?;
+        self.check_release(work)?;
+        let id = work.session(&self.genesis, holders, attempt);
+        if self.used.contains(&id) {
+            return Err(Refusal::new(
+                Rule::Once,
+                "this session was begun before: use another attempt number",
+            ));
+        }
+        let decoder = &self.desk.decoder;
+        let mut session = match work {
+            Work::Spend { authorisation } => {
+                Session::spend(&self.final_state, *authorisation, holders.to_vec(), decoder)?
+            }
+            Work::Prove { ceremony, slot } => {
+                Session::prove(&self.final_state, *ceremony, *slot, holders.to_vec())?
+            }
+        };
+        let share = self.shares.get(&session.key);
+        let share = share.ok_or_else(|| {
+            Refusal::new(Rule::Ceremony, "this co-signer holds no share of the account: hand it over first")
+        })?;
+        let payload = session.commit(&id, share, rng)?;
+        self.append_guard(&GuardRecord::Session(id));
+        self.used.insert(id);
+        self.sessions.insert(id, session);
+        self.send_frames(id, holders, &payload, rng);
+        let early = self.sessions.early_of(&id);
+        self.inbox.extend(early);
+        Ok(())
+    }
+
+    fn send_frames(&mut self, id: Hash, to: &[Name], payload: &Payload, rng: &mut impl CryptoRngCore) {
+        for holder in to {
+            if *holder == self.name {
+                continue;
+            }
+            let Some(card) = self.desk.state.cosigner(holder) else { continue };
+            let route = (&self.name, holder);
+            let frame = Frame::seal(&self.genesis, &self.secrets, route, &id, &card.seal, payload, rng);
+            if let Some(frame) = frame {
+                self.tell_peers(Some(holder.clone()), &PeerMessage::Frame(frame));
+            }
+        }
+    }
+
+    pub(super) fn receive_frame(&mut self, frame: Frame, rng: &mut impl CryptoRngCore) {
+        if frame.to != self.name {
+            return;
+        }
+        let id = frame.session;
+        let key = self.desk.state.cosigner(&frame.from).map(|card| card.frame);
+        if !key.is_some_and(|key| frame.is_signed(&self.genesis, &key)) {
+            let refusal = Refusal::new(Rule::Signature, "a frame does not verify: altered on its way");
+            self.refused("frame", id, &refusal, Vec::new(), false);
+            return;
+        }
+        if !self.sessions.has(&id) {
+            // The order to begin may come a moment later, unless the session is over.
+            if !self.used.contains(&id) {
+                self.sessions.keep_early(frame);
+            }
+            return;
+        }
+        let Some(payload) = frame.open(&self.genesis, &self.secrets) else {
+            let refusal =
+                Refusal::new(Rule::Signature, "a frame does not open: it was sealed for another place");
+            self.refused("frame", id, &refusal, Vec::new(), false);
+            return;
+        };
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        let (work, culprit) = (session.work.clone(), frame.from.clone());
+        match session.take(&frame.from, &payload) {
+            Ok(()) => match self.go_on(id, &mut session, rng) {
+                Ok(true) => {}
+                Ok(false) => self.sessions.put_back(id, session),
+                Err((refusal, culprits)) => self.refused(work.word(), work.id(), &refusal, culprits, false),
+            },
+            Err(refusal) => {
+                self.sessions.put_back(id, session);
+                self.refused(work.word(), work.id(), &refusal, vec![culprit], false);
+            }
+        }
+    }
+
+    /// Sends the own share when all commitments are there, and finishes when all shares are. Says
+    /// whether the session is over.
+    fn go_on(
+        &mut self,
+        id: Hash,
+        session: &mut Session,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<bool, (Refusal, Vec<Name>)> {
+        let blameless = |refusal: Refusal| (refusal, Vec::new());
+        let lead = session.holders.first().cloned();
+        if session.may_sign() {
+            // The moment at which a share leaves: everything is judged again (P27).
+            self.check_release(&session.work).map_err(blameless)?;
+            let share = self.shares.get(&session.key);
+            let share = share.ok_or_else(|| blameless(Refusal::new(Rule::Ceremony, "the share is gone")))?;
+            let payload = session.sign(share).map_err(blameless)?;
+            if lead.as_ref() != Some(&self.name) {
+                let to: Vec<Name> = lead.into_iter().collect();
+                self.send_frames(id, &to, &payload, rng);
+                return Ok(true);
+            }
+        }
+        if lead.as_ref() != Some(&self.name) {
+            return Ok(false);
+        }
+        let Some(share) = self.shares.get(&session.key) else { return Ok(true) };
+        match session.finish(share) {
+            None => Ok(false),
+            Some(Err(blamed)) => Err(blamed),
+            Some(Ok(Finished::Transaction(transaction))) => {
+                let authorisation = session.work.id();
+                let transaction = Blob(transaction);
+                self.out.push(Effect::ToServer(FromCosigner::Signed { authorisation, transaction }));
+                Ok(true)
+            }
+            Some(Ok(Finished::Proof(signature))) => {
+                self.state_proof(session, signature, rng);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Puts a proof of a set of holders into the log, as a statement of this co-signer.
+    fn state_proof(&mut self, session: &Session, signature: [u8; 64], rng: &mut impl CryptoRngCore) {
+        let Work::Prove { ceremony, slot } = session.work else { return };
+        let body = Body::Activate(Activate {
+            ceremony,
+            slot,
+            holders: session.holders.clone(),
+            signature: Blob(signature.to_vec()),
+        });
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let end = self.desk.now_s.max(self.desk.state.clock().time).saturating_add(OWN_STATEMENT_S);
+        let statement = Statement {
+            genesis: self.genesis,
+            signer: custody::statement::key_id(&self.secrets.public().statement),
+            version: STATEMENT_VERSION,
+            nonce: Hash(nonce),
+            not_after: Some(end),
+            body,
+        };
+        let Ok(payload) = statement.payload() else { return };
+        let Ok(signature) = self.secrets.sign_statement(&pae(&payload)) else { return };
+        let envelope = statement.enveloped(payload, signature);
+        let bytes = desk::blob(&envelope);
+        self.submit_envelope(envelope, true);
+        self.out.push(Effect::ToServer(FromCosigner::Statement { envelope: bytes }));
+    }
+}
