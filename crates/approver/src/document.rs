@@ -1,0 +1,143 @@
+//! Documents in words.
+
+use custody::Hash;
+use custody::document::{Document, Kind};
+use custody::name::Name;
+use custody::policy::{Governance, PolicyRule, describe};
+
+use crate::text::{chunks, plain, sats, time};
+use crate::view::{Labels, names};
+
+type Fields = Vec<(String, String)>;
+
+fn field(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+/// What a document says, field by field. Every field of every kind is here: a person approves nothing
+/// that was not shown.
+pub(crate) fn readable(document: &Document, labels: &Labels) -> Fields {
+    match document {
+        Document::Policy(policy) => {
+            let rules = policy.rules.iter().map(rule);
+            let rows = policy.governance.iter().map(|(kind, g)| governance(*kind, g));
+            rules.chain(rows).collect()
+        }
+        Document::Person(person) => {
+            let mut out = vec![field("name", labels.shown(&person.name))];
+            for key in &person.keys {
+                out.push(field("key", format!("{}, signs with {}", word(&key.device), key.sign)));
+                out.push(field("", format!("connects with {}", key.tls)));
+            }
+            out
+        }
+        Document::Group(group) => vec![field("members", names(&group.members))],
+        Document::Machine(machine) => {
+            let grants: Vec<_> = machine.grants.iter().map(word).collect();
+            vec![
+                field("may", grants.join(", ")),
+                field("signs with", machine.sign),
+                field("connects with", machine.tls),
+            ]
+        }
+        Document::Destination(destination) => vec![
+            field("label", labels.shown(&destination.label)),
+            field("whose", word(&destination.kind)),
+            field("address", chunks(&plain(&destination.address))),
+        ],
+        Document::Wallet(wallet) => vec![
+            field("ceremony", wallet.ceremony),
+            field("account", wallet.slot),
+            field("tier", word(&wallet.tier)),
+            field("model", word(&wallet.model)),
+        ],
+        Document::Ceremony(record) => {
+            let mut out = vec![
+                field("held at", time(record.held_at)),
+                field("shares", format!("{} of {}", record.threshold, names(&record.holders))),
+                field("entropy", plain(&record.entropy)),
+                field("program", record.program),
+                field("nonce", record.nonce),
+            ];
+            let signed = record.participants.iter();
+            out.extend(signed.map(|p| field("signed by key", p.key)));
+            let accounts = record.slots.iter().enumerate();
+            out.extend(accounts.map(|(i, slot)| {
+                let key = Hash::sha256(&slot.account.public.0);
+                field(&format!("account {i}"), format!("SHA-256 of its public key {key}"))
+            }));
+            out
+        }
+        Document::Cosigner(card) => vec![
+            field("epoch", card.epoch),
+            field("holds shares", if card.holds_shares { "yes" } else { "no" }),
+            field("identity", card.identity),
+            field("votes with", card.vote),
+            field("co-signs with", card.cosign),
+            field("connects with", card.tls),
+            field("states with", card.statement),
+            field("frames with", card.frame),
+            field("sealed to", card.seal),
+        ],
+        Document::Header(header) => {
+            let mut shown = header.hash.0;
+            shown.reverse();
+            vec![
+                field("block", Hash(shown)),
+                field("height", header.height),
+                field("bits", format!("{:08x}", header.bits)),
+            ]
+        }
+        Document::Upgrade(upgrade) => {
+            vec![field("version", upgrade.version), field("rules", upgrade.rules)]
+        }
+        Document::Resume(resume) => resume.freezes.iter().map(|f| field("lifts freeze", f)).collect(),
+        Document::Revocation(revocation) => vec![field("revokes key", revocation.key)],
+    }
+}
+
+/// The word that stands in the document itself.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn rule(rule: &PolicyRule) -> (String, String) {
+    let (when, need) = (&rule.when, &rule.require);
+    let mut covers = Vec::new();
+    if let Some(wallets) = &when.wallets {
+        covers.push(format!("from {}", list(wallets)));
+    }
+    if let Some(kinds) = &when.destinations {
+        let kinds: Vec<_> = kinds.iter().map(word).collect();
+        covers.push(format!("to destinations of kind {}", kinds.join(", ")));
+    }
+    if let Some(min) = when.amount_min {
+        covers.push(format!("of at least {}", sats(min)));
+    }
+    if let Some(max) = when.amount_max {
+        covers.push(format!("of at most {}", sats(max)));
+    }
+    let covers =
+        if covers.is_empty() { "every payment".to_owned() } else { format!("payments {}", covers.join(" ")) };
+    field(
+        "rule",
+        format!(
+            "{}: {covers} need {}; at most {} each; fee at most {} and {} millionths",
+            rule.id,
+            describe(&need.approvals),
+            sats(need.amount_max),
+            sats(need.fee_max),
+            need.fee_max_ppm
+        ),
+    )
+}
+
+fn governance(kind: Kind, governance: &Governance) -> (String, String) {
+    let needs = describe(&governance.approvals);
+    field("documents", format!("{}: {needs}; delay {} s", kind.word(), governance.delay_s))
+}
+
+fn list(names: &[Name]) -> String {
+    names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
+}

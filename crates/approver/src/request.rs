@@ -1,0 +1,351 @@
+//! A payment as a person reads it.
+
+use std::collections::BTreeSet;
+
+use custody::Hash;
+use custody::document::{DestinationKind, Document, Kind};
+use custody::effects::Sats;
+use custody::name::Name;
+use custody::payment::{Request, RequestOutput};
+use custody::policy::{Ask, DE_MINIMIS_WINDOW_S, describe};
+use custody::quorum::seat;
+use custody::state::{Owner, RequestRecord, State};
+use serde::Serialize;
+
+use crate::replica::Replica;
+use crate::text::{chunks, plain, sats, time};
+use crate::view::{
+    ApprovalView, Labels, Page, WITHHELD, approvals, counting, head_line, may_approve, names, owner,
+};
+
+/// How far back a request counts as recent, in seconds (7 days): a payment asked for twice is noticed
+/// within a week (P19).
+pub const RECENT_S: u64 = 7 * 24 * 3600;
+
+/// Where a request stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestState {
+    /// Nothing was authorised for it yet.
+    Open,
+    /// A transaction was authorised for it.
+    Authorised,
+    /// Its end has passed.
+    Ended,
+    /// Another request took its place.
+    Renewed,
+}
+
+impl RequestState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Authorised => "authorised",
+            Self::Ended => "ended",
+            Self::Renewed => "renewed",
+        }
+    }
+}
+
+/// Where a request stands at `now`.
+pub fn state_of(record: &RequestRecord, now: u64) -> RequestState {
+    if record.renewed_by.is_some() {
+        RequestState::Renewed
+    } else if !record.authorised.is_empty() {
+        RequestState::Authorised
+    } else if record.request.end < now {
+        RequestState::Ended
+    } else {
+        RequestState::Open
+    }
+}
+
+/// One output.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct OutputView {
+    /// The destination.
+    pub destination: Name,
+    /// Whose it is, as it was approved.
+    pub of: Option<DestinationKind>,
+    /// What people call it; nothing when the label was withheld.
+    pub label: Option<String>,
+    /// Its address.
+    pub address: String,
+    /// How much, in satoshi.
+    pub amount: Sats,
+    /// Whether the destination changed after the request was signed: then it cannot be paid.
+    pub changed: bool,
+}
+
+/// A policy rule that covers the request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RuleView {
+    /// The rule.
+    pub id: Name,
+    /// Its approval paths.
+    pub needs: String,
+    /// Whether one of them is filled.
+    pub filled: bool,
+}
+
+/// Another request that looks like this one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SimilarView {
+    /// The other request.
+    pub id: Hash,
+    /// Who asked for it.
+    pub asked_by: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// What it pays in all, in satoshi.
+    pub amount: Sats,
+    /// Where it stands.
+    pub state: RequestState,
+    /// What is the same: `destination`, `amount` or `destination and amount`.
+    pub same: &'static str,
+}
+
+/// A request as a person reads it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RequestView {
+    /// The id: the digest to compare.
+    pub id: Hash,
+    /// The wallet that pays.
+    pub wallet: Name,
+    /// Who asked.
+    pub asked_by: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Where it stands.
+    pub state: RequestState,
+    /// Until when it may be paid, RFC 3339.
+    pub end: String,
+    /// What it pays. Nothing: it cancels.
+    pub outputs: Vec<OutputView>,
+    /// What it pays in all, in satoshi.
+    pub amount: Sats,
+    /// Highest fee, in satoshi.
+    pub fee_max: Sats,
+    /// Highest fee in millionths of the amount.
+    pub fee_max_ppm: u64,
+    /// The lower of the two ceilings, in satoshi.
+    pub fee_at_most: Sats,
+    /// The note to it; nothing when it has none.
+    pub note: Option<String>,
+    /// The request that it renews or cancels.
+    pub renews: Option<Hash>,
+    /// Freezes that it leaves despite.
+    pub despite: Vec<Hash>,
+    /// Approvals so far.
+    pub approvals: Vec<ApprovalView>,
+    /// The rules of the policy that cover it; all must be filled.
+    pub rules: Vec<RuleView>,
+    /// What the policy still misses, with the lowest fee; nothing when it would allow it.
+    pub missing: Option<String>,
+    /// Who could still approve.
+    pub may_approve: Vec<Name>,
+    /// Freezes in force.
+    pub freezes: Vec<String>,
+    /// Recent and open requests with the same destination or amount.
+    pub similar: Vec<SimilarView>,
+    /// The hash of the policy in force.
+    pub decides: Hash,
+    /// Which head this stands under.
+    pub head: String,
+}
+
+impl RequestView {
+    pub(crate) fn of(replica: &Replica, id: &Hash, labels: &Labels, now: u64) -> Option<Self> {
+        let record = replica.state().requests().get(id)?;
+        Some(Self::render(replica, *id, record, labels, now))
+    }
+
+    /// Shows a request, in the log or not yet.
+    pub(crate) fn render(
+        replica: &Replica,
+        id: Hash,
+        record: &RequestRecord,
+        labels: &Labels,
+        now: u64,
+    ) -> Self {
+        let (state, request) = (replica.state(), &record.request);
+        let decides = state.policy().map(|(_, hash)| hash).unwrap_or_default();
+        let approvals = approvals(state, labels, &record.approvals, &decides, now);
+        let people = counting(&approvals);
+        let amount = request.amount().unwrap_or(Sats::MAX);
+        let ask = ask(state, record, amount, now);
+        let policy = state.policy().map(|(policy, _)| policy);
+        let rules = policy.iter().flat_map(|p| &p.rules);
+        let covering: Vec<_> = rules.filter(|r| r.when.covers(&ask)).collect();
+        let paths: Vec<_> = covering.iter().flat_map(|r| r.require.approvals.clone()).collect();
+        let requester = match &record.requester {
+            Owner::Person(name) => Some(name),
+            Owner::Machine(_) | Owner::Cosigner(_) => None,
+        };
+        let missing = policy.map(|p| p.decide(&ask, &people, state));
+        Self {
+            id,
+            wallet: request.wallet.clone(),
+            asked_by: owner(state, labels, &record.requester),
+            at: time(record.at),
+            state: state_of(record, now),
+            end: time(request.end),
+            outputs: request.outputs.iter().map(|o| output(state, labels, o)).collect(),
+            amount,
+            fee_max: request.fee_max,
+            fee_max_ppm: request.fee_max_ppm,
+            fee_at_most: fee_at_most(request, amount),
+            note: request.note.map(|note| labels.shown(&note)),
+            renews: request.renews,
+            despite: request.despite.clone(),
+            rules: covering
+                .iter()
+                .map(|rule| RuleView {
+                    id: rule.id.clone(),
+                    needs: describe(&rule.require.approvals),
+                    filled: rule.require.approvals.iter().any(|path| seat(path, &people, state)),
+                })
+                .collect(),
+            missing: missing.and_then(|decision| decision.err()).map(|refusal| refusal.to_string()),
+            may_approve: may_approve(state, &paths, &people, requester),
+            approvals,
+            freezes: state
+                .freezes()
+                .iter()
+                .map(|(id, f)| format!("by {} at {} ({id})", owner(state, labels, &f.by), time(f.at)))
+                .collect(),
+            similar: similar(state, labels, &id, record, now),
+            decides,
+            head: head_line(replica),
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut page = Page::new(if self.outputs.is_empty() { "CANCEL A PAYMENT" } else { "PAYMENT" });
+        page.row("id", &self.id.to_string());
+        page.row("digest", &chunks(&self.id.to_string()));
+        page.row("wallet", self.wallet.as_str());
+        page.row("asked by", &format!("{}, {}", self.asked_by, self.at));
+        page.row("state", self.state.word());
+        page.row("end", &self.end);
+        for output in &self.outputs {
+            page.row("pays", &sats(output.amount));
+            let of = output.of.map_or("", |kind| match kind {
+                DestinationKind::Own => ", own",
+                DestinationKind::Client => ", a client's",
+                DestinationKind::Counterparty => ", a counterparty's",
+            });
+            let label = output.label.as_deref().unwrap_or(WITHHELD);
+            page.row("  to", &format!("{}{of}: {label}", output.destination));
+            page.row("  address", &chunks(&output.address));
+            if output.changed {
+                page.row("  !", "the destination changed after this was asked: it cannot be paid");
+            }
+        }
+        page.row("in all", &sats(self.amount));
+        page.row("fee", &format!("at most {}", sats(self.fee_at_most)));
+        let ppm = self.fee_max_ppm;
+        page.row("", &format!("ceilings {} and {ppm} millionths of the amount", sats(self.fee_max)));
+        if let Some(note) = &self.note {
+            page.row("note", note);
+        }
+        if let Some(renews) = &self.renews {
+            let word = if self.outputs.is_empty() { "cancels" } else { "renews" };
+            page.row(word, &renews.to_string());
+        }
+        for freeze in &self.despite {
+            page.row("despite freeze", &freeze.to_string());
+        }
+        page.approvals(&self.approvals);
+        for rule in &self.rules {
+            let mark = if rule.filled { "filled" } else { "not filled yet" };
+            page.row("rule", &format!("{}: {} ({mark})", rule.id, rule.needs));
+        }
+        page.row("still needed", self.missing.as_deref().unwrap_or("nothing"));
+        page.row("may approve", &names(&self.may_approve));
+        for freeze in &self.freezes {
+            page.row("! frozen", freeze);
+        }
+        if self.similar.is_empty() {
+            page.row("similar", "no other recent or open request");
+        }
+        for other in &self.similar {
+            page.row("! similar", &format!("same {}: {}", other.same, other.id));
+            let (state, amount) = (other.state.word(), sats(other.amount));
+            page.row("", &format!("{amount} in all, {state}, asked by {}, {}", other.asked_by, other.at));
+        }
+        page.row("policy", &self.decides.to_string());
+        page.row("log", &self.head);
+        page.end()
+    }
+}
+
+fn output(state: &State, labels: &Labels, output: &RequestOutput) -> OutputView {
+    let found = state.document(Kind::Destination, output.destination.as_str());
+    let destination = found.and_then(|d| match &d.document {
+        Document::Destination(destination) => Some(destination),
+        _ => None,
+    });
+    OutputView {
+        destination: output.destination.clone(),
+        of: destination.map(|d| d.kind),
+        label: destination.and_then(|d| labels.get(&d.label)),
+        address: destination.map(|d| plain(&d.address)).unwrap_or_default(),
+        amount: output.amount,
+        changed: found.is_none_or(|d| d.hash != output.version),
+    }
+}
+
+/// The request as the policy sees it, with the lowest fee that there could be: only approvals and
+/// limits are judged here, fees when there is a transaction.
+fn ask(state: &State, record: &RequestRecord, amount: Sats, now: u64) -> Ask {
+    let outputs = record.request.outputs.iter();
+    let kinds = outputs.filter_map(|o| state.destination(&o.destination)).map(|d| d.kind);
+    let used = state.charged_since(now, DE_MINIMIS_WINDOW_S, &BTreeSet::from([record.lineage]));
+    Ask {
+        wallet: record.request.wallet.clone(),
+        amount,
+        fee: Sats(0),
+        destinations: kinds.collect(),
+        de_minimis_left: state.genesis().de_minimis.minus(used).unwrap_or_default(),
+    }
+}
+
+fn fee_at_most(request: &Request, amount: Sats) -> Sats {
+    if request.is_cancel() {
+        return request.fee_max;
+    }
+    let share = u128::from(amount.0).saturating_mul(u128::from(request.fee_max_ppm)) / 1_000_000;
+    request.fee_max.min(Sats(u64::try_from(share).unwrap_or(u64::MAX)))
+}
+
+/// P19: recent and open requests with the same destination or amount.
+fn similar(state: &State, labels: &Labels, id: &Hash, record: &RequestRecord, now: u64) -> Vec<SimilarView> {
+    let request = &record.request;
+    let since = now.saturating_sub(RECENT_S);
+    let look = |(other_id, other): (&Hash, &RequestRecord)| {
+        let open = state_of(other, now) == RequestState::Open;
+        if other_id == id || (!open && other.at < since) {
+            return None;
+        }
+        let theirs = &other.request;
+        let to = |o: &RequestOutput| theirs.outputs.iter().any(|t| t.destination == o.destination);
+        let destination = request.outputs.iter().any(to);
+        let amount = !request.is_cancel() && theirs.amount() == request.amount();
+        let same = match (destination, amount) {
+            (true, true) => "destination and amount",
+            (true, false) => "destination",
+            (false, true) => "amount",
+            (false, false) => return None,
+        };
+        Some(SimilarView {
+            id: *other_id,
+            asked_by: owner(state, labels, &other.requester),
+            at: time(other.at),
+            amount: theirs.amount().unwrap_or(Sats::MAX),
+            state: state_of(other, now),
+            same,
+        })
+    };
+    state.requests().iter().filter_map(look).collect()
+}

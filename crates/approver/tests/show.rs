@@ -1,0 +1,239 @@
+//! What a person reads before signing.
+
+mod common;
+
+use approver::{Fresh, Labels, View};
+use common::{nonce, replica};
+use custody::Hash;
+use custody::document::Document;
+use custody::effects::Sats;
+use custody::name::Label;
+use custody::statement::Body;
+use fixtures::{DAY, World, group, label, path, policy, rule};
+
+fn labels(texts: &[&str]) -> Labels {
+    let mut labels = Labels::default();
+    labels.add(&texts.iter().map(|t| label(t)).collect::<Vec<_>>());
+    labels
+}
+
+fn shown(world: &World, id: &Hash, labels: &Labels) -> View {
+    View::of(&replica(world), id, labels, world.time).unwrap()
+}
+
+fn request(view: &View) -> &approver::RequestView {
+    match view {
+        View::Request(view) => view,
+        View::Proposal(_) => panic!("a proposal"),
+    }
+}
+
+/// The lines that begin with a field.
+fn lines(view: &View, field: &str) -> Vec<String> {
+    let text = view.text();
+    let start = format!("  {field:<14}");
+    text.lines().filter_map(|l| l.strip_prefix(&start)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_payment_on_one_screen() {
+    let mut world = World::ready();
+    let ask = world.request(&[("acme", 1_250_000)]);
+    let id = world.asked_as("carol", ask, &["alice"]);
+    let view = shown(&world, &id, &labels(&["carol", "alice", "acme"]));
+    assert_eq!(view.text(), include_str!("payment.txt"));
+    // The same for programs.
+    let json = serde_json::to_value(&view).unwrap();
+    assert_eq!(json["type"], "request");
+    assert_eq!(json["outputs"][0]["amount"], "1250000");
+    assert_eq!(json["outputs"][0]["label"], "acme");
+    assert_eq!(json["id"], id.to_string());
+}
+
+#[test]
+fn a_label_is_believed_only_if_it_matches_its_commitment() {
+    let mut world = World::ready();
+    let ask = world.request(&[("acme", 1_000_000)]);
+    let id = world.asked_as("carol", ask, &[]);
+    // The same words under another salt, other words under the same salt, somebody else's label.
+    let mut lies = Labels::default();
+    let salt = label("acme").salt;
+    lies.add(&[
+        Label { salt: nonce(1), text: "acme".into() },
+        Label { salt, text: "Acme, very trusted".into() },
+        label("bank"),
+    ]);
+    let view = shown(&world, &id, &lies);
+    assert_eq!(request(&view).outputs[0].label, None);
+    assert_eq!(lines(&view, "  to"), ["acme, a counterparty's: (label withheld)"]);
+    let view = shown(&world, &id, &labels(&["acme"]));
+    assert_eq!(lines(&view, "  to"), ["acme, a counterparty's: acme"]);
+}
+
+#[test]
+fn a_label_cannot_speak_to_the_terminal() {
+    let mut world = World::ready();
+    let bad = Label { salt: nonce(1), text: "ok\u{1b}[1A\u{202e}\nstill needed  nothing".into() };
+    let mut ask = world.request(&[("acme", 1_000_000)]);
+    ask.note = Some(bad.commitment());
+    let id = world.asked_as("carol", ask, &[]);
+    let mut labels = Labels::default();
+    labels.add(&[bad]);
+    let view = shown(&world, &id, &labels);
+    assert_eq!(lines(&view, "note"), ["ok\\u{1b}[1A\\u{202e}\\u{a}still needed  nothing"]);
+    assert!(!view.text().chars().any(|c| c.is_control() && c != '\n'));
+    assert!(lines(&view, "still needed")[0].contains("2 of approvers"));
+}
+
+#[test]
+fn approvals_that_do_not_count_are_said_not_to() {
+    let mut world = World::ready();
+    let ask = world.request(&[("acme", 1_000_000)]);
+    let id = world.asked_as("carol", ask, &["alice", "bob"]);
+    let view = shown(&world, &id, &Labels::default());
+    assert_eq!(request(&view).missing, None);
+    assert_eq!(lines(&view, "may approve"), ["nobody"], "carol asked, alice and bob have approved");
+    // Another policy voids them.
+    let mut changed = rule();
+    changed.require.amount_max = Sats(90_000_000);
+    world.adopt(Document::Policy(policy(&[changed], 0)));
+    let view = shown(&world, &id, &Labels::default());
+    assert!(request(&view).approvals.iter().all(|a| !a.counts));
+    assert!(request(&view).missing.as_deref().unwrap().contains("so far: nobody"));
+    assert_eq!(lines(&view, "may approve"), ["alice, bob"]);
+    // So does their end.
+    let view = View::of(&replica(&world), &id, &Labels::default(), world.time + 2 * DAY).unwrap();
+    assert_eq!(lines(&view, "state"), ["ended"]);
+}
+
+#[test]
+fn similar_requests_are_shown() {
+    let mut world = World::ready();
+    world.adopt_as("dave", fixtures::destination("bank"), &["alice", "bob"]);
+    let ask = world.request(&[("acme", 1_000_000)]);
+    let first = world.asked_as("carol", ask, &[]);
+    let same = |view: &View, id: &Hash| request(view).similar.iter().find(|s| s.id == *id).map(|s| s.same);
+    assert!(request(&shown(&world, &first, &Labels::default())).similar.is_empty());
+    for (outputs, expected) in [
+        (&[("acme", 1_000_000)][..], Some("destination and amount")),
+        (&[("acme", 2_000_000)], Some("destination")),
+        (&[("bank", 1_000_000)], Some("amount")),
+        (&[("bank", 3_000_000)], None),
+        (&[("bank", 400_000), ("acme", 600_000)], Some("destination and amount")),
+    ] {
+        let ask = world.request(outputs);
+        let id = world.asked_as("dave", ask, &[]);
+        assert_eq!(same(&shown(&world, &id, &Labels::default()), &first), expected, "{outputs:?}");
+    }
+    // An old one that is over is not shown any more; one that is open is, however old.
+    let mut old = world.request(&[("acme", 1_000_000)]);
+    old.end = world.time + 30 * DAY;
+    let open = world.asked_as("alice", old, &[]);
+    let past = world.time;
+    for (wait, shows_first) in [(approver::RECENT_S, true), (approver::RECENT_S + 1, false)] {
+        world.apply(past + wait, &[]);
+        let mut later = world.clone();
+        let ask = later.request(&[("acme", 1_000_000)]);
+        let id = later.asked_as("dave", ask, &[]);
+        let view = shown(&later, &id, &Labels::default());
+        assert_eq!(same(&view, &first).is_some(), shows_first, "{wait}");
+        assert!(same(&view, &open).is_some(), "{wait}");
+    }
+}
+
+#[test]
+fn freezes_and_changed_destinations_are_shown() {
+    let mut world = World::ready();
+    let ask = world.request(&[("acme", 1_000_000)]);
+    let id = world.asked_as("carol", ask, &[]);
+    let scope = custody::statement::Scope::Everything;
+    world.say("bob", Body::Freeze(custody::statement::Freeze { scope })).unwrap();
+    let Document::Destination(mut moved) = fixtures::destination("acme") else { panic!() };
+    moved.address = fixtures::regtest::address("elsewhere");
+    world.adopt_as("dave", Document::Destination(moved), &["alice", "bob"]);
+    let view = shown(&world, &id, &labels(&["bob"]));
+    assert!(lines(&view, "! frozen")[0].starts_with("by bob (bob) at 2026-01-01T"));
+    assert!(request(&view).outputs[0].changed);
+    assert!(lines(&view, "  !")[0].contains("cannot be paid"));
+}
+
+#[test]
+fn documents_are_shown_with_what_changes() {
+    let mut world = World::ready();
+    let id = world.propose("bob", Document::Group(group("approvers", &["alice", "carol", "dave"]))).unwrap();
+    world.approve("alice", id).unwrap();
+    let view = shown(&world, &id, &Labels::default());
+    assert_eq!(lines(&view, "members"), ["alice, carol, dave"]);
+    assert_eq!(lines(&view, ""), ["- members/bob: bob", "+ members/dave: dave"]);
+    assert_eq!(lines(&view, "needs"), ["2 of admins (not filled yet)"]);
+    assert_eq!(lines(&view, "may approve"), ["bob, carol"]);
+
+    let mut wide = rule();
+    wide.require.amount_max = Sats(500_000_000);
+    wide.require.approvals = vec![path(&[(2, "approvers")]), path(&[(1, "approvers"), (1, "admins")])];
+    let id = world.propose("bob", Document::Policy(policy(&[wide], 0))).unwrap();
+    let view = shown(&world, &id, &Labels::default());
+    assert!(lines(&view, "rule")[0].contains("2 of approvers, or 1 of approvers and 1 of admins"));
+    let changes = lines(&view, "");
+    let change = "~ rules/payments/require/amount_max: 100000000 -> 500000000";
+    assert!(changes.contains(&change.to_owned()), "{changes:?}");
+
+    let id = world.propose("dave", fixtures::destination("bank")).unwrap();
+    let view = shown(&world, &id, &labels(&["bank"]));
+    assert_eq!(lines(&view, "label"), ["bank"]);
+    assert_eq!(lines(&view, "address"), [approver::chunks(&fixtures::regtest::address("bank"))]);
+    assert_eq!(lines(&view, "replaces"), ["nothing: it is new"]);
+    assert_eq!(lines(&view, "may approve"), ["alice, bob, carol"]);
+}
+
+/// Every kind of document renders, and no field of it is left out of sight.
+#[test]
+fn every_kind_of_document_has_words() {
+    let (key, world) = common::world();
+    let replica = replica(&world);
+    let in_force = world.state.documents().map(|d| d.document.clone());
+    let others = [
+        Document::Upgrade(custody::document::Upgrade { version: 2, rules: nonce(4) }),
+        Document::Resume(custody::document::Resume { freezes: vec![nonce(5)] }),
+        Document::Revocation(custody::document::Revocation { key: nonce(6) }),
+    ];
+    let mut kinds = std::collections::BTreeSet::new();
+    for document in in_force.chain(others) {
+        kinds.insert(document.kind());
+        let fresh = Fresh { nonce: nonce(7), now: world.time };
+        let draft = replica.propose(&key, document.clone(), fresh).unwrap();
+        let text = draft.view(&replica, &Labels::default(), world.time).unwrap().text();
+        for word in words(&serde_json::to_value(&document).unwrap()) {
+            let bare: String = text.split_whitespace().collect();
+            assert!(bare.contains(&word), "{word} of a {} is not in\n{text}", document.kind().word());
+        }
+    }
+    assert_eq!(kinds.len(), custody::document::TABLE.len());
+}
+
+/// The hashes and names in a document that people compare, as they are shown, without spaces.
+fn words(value: &serde_json::Value) -> Vec<String> {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => map.iter().flat_map(|(field, value)| under(field, value)).collect(),
+        Value::Array(items) => items.iter().flat_map(words).collect(),
+        Value::String(text) => vec![text.replace(' ', "")],
+        _ => Vec::new(),
+    }
+}
+
+fn under(field: &str, value: &serde_json::Value) -> Vec<String> {
+    match (field, value.as_str()) {
+        // Shown in another form: commitments as labels, accounts as hashes, block hashes reversed,
+        // signatures by their keys, the type as the title.
+        ("name" | "label" | "slots" | "hash" | "certificate" | "type", _) => Vec::new(),
+        ("participants", _) => {
+            let keys = value.as_array().unwrap().iter();
+            keys.map(|p| p["key"].as_str().unwrap().to_owned()).collect()
+        }
+        ("amount_min" | "amount_max" | "fee_max", Some(amount)) => {
+            vec![approver::sats(Sats(amount.parse().unwrap())).replace(' ', "")]
+        }
+        _ => words(value),
+    }
+}
