@@ -1,0 +1,367 @@
+//! What the server knows of the chain: the tip, the coins of the wallets, its own transactions. All of it
+//! is the node's word; signers take none of it without a proof.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::{BlockHash, Txid};
+use chain::BitcoinDecoder;
+use chain::build::Utxo;
+use custody::document::Document;
+use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint};
+use custody::name::Name;
+use custody::payment::{ANCHOR_DEPTH, GAP_LIMIT};
+use custody::state::State;
+use custody::{Blob, Hash};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::desk::{Desk, now_ms};
+use crate::flow::{FEE_RATE_FLOOR, FEE_RATE_LIMIT, replaced};
+use crate::node::{Client, NodeError};
+use crate::watch::{Place, Watch, shown};
+
+/// How often the node is asked for a new block, in milliseconds.
+const POLL_MS: u64 = 1_000;
+
+/// A transaction that the node refused is offered again after this long, in milliseconds.
+const OFFER_AGAIN_MS: u64 = 5_000;
+
+/// Fee rates are estimated for a confirmation within so many blocks.
+const FEE_TARGET_BLOCKS: u16 = 6;
+
+/// Blocks after which a miner's reward may be spent.
+const COINBASE_MATURITY: u32 = 100;
+
+/// Most blocks that are searched in one turn, so that a long search delays nothing else.
+const SEARCH_LIMIT: u32 = 200;
+
+/// The best block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tip {
+    height: u32,
+    block: BlockHash,
+}
+
+/// What the mempool said of a transaction, as of the tip.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    /// It is there.
+    pub(crate) taken: bool,
+    /// Why it is not.
+    pub(crate) problem: Option<String>,
+    next_ms: u64,
+}
+
+/// The coins as of a tip.
+#[derive(Debug)]
+struct Coins {
+    /// The tip, the last index on each branch, and the number of wallets.
+    at: (Tip, u32, usize),
+    by_wallet: BTreeMap<Name, Vec<Utxo>>,
+    balances: BTreeMap<Name, u64>,
+}
+
+/// Own scripts of a wallet up to an index, and where they stand.
+type Scripts = (u32, BTreeMap<Vec<u8>, (Branch, u32)>);
+
+/// What the server knows of the chain.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    node: Client,
+    pub(crate) watch: Watch,
+    tip: Option<Tip>,
+    next_poll_ms: u64,
+    problem: Option<String>,
+    fee_rate: u64,
+    coins: Option<Coins>,
+    scripts: BTreeMap<Name, Scripts>,
+    /// Headers that proofs needed, by height; read while a view of the coins is out.
+    headers: RefCell<BTreeMap<u32, [u8; 80]>>,
+    offers: BTreeMap<Hash, Offer>,
+}
+
+impl Observer {
+    pub(crate) fn new(node: Client, places: BTreeMap<Hash, Place>) -> Self {
+        let mut watch = Watch::default();
+        for (id, place) in places {
+            watch.found(id, place);
+        }
+        Self {
+            node,
+            watch,
+            tip: None,
+            next_poll_ms: 0,
+            problem: None,
+            fee_rate: FEE_RATE_FLOOR,
+            coins: None,
+            scripts: BTreeMap::new(),
+            headers: RefCell::default(),
+            offers: BTreeMap::new(),
+        }
+    }
+
+    /// The height of the best block, while the node answers.
+    pub(crate) fn tip(&self) -> Option<u32> {
+        self.tip.map(|tip| tip.height)
+    }
+
+    /// The coins by wallet, and the height that they are as of.
+    pub(crate) fn coins(&self) -> Option<(&BTreeMap<Name, Vec<Utxo>>, u32)> {
+        self.coins.as_ref().map(|coins| (&coins.by_wallet, coins.at.0.height))
+    }
+
+    /// Confirmed satoshi by wallet.
+    pub(crate) fn balances(&self) -> impl Iterator<Item = (&Name, u64)> {
+        self.coins.iter().flat_map(|coins| &coins.balances).map(|(id, sat)| (id, *sat))
+    }
+
+    /// The fee rate of the moment, in sat/vB.
+    pub(crate) fn fee_rate(&self) -> u64 {
+        self.fee_rate
+    }
+
+    /// Why the node could not be asked, if it could not.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// What the mempool said of a signed transaction.
+    pub(crate) fn offered(&self, authorisation: &Hash) -> Option<&Offer> {
+        self.offers.get(authorisation)
+    }
+
+    /// When to look again.
+    pub(crate) fn wake_ms(&self) -> u64 {
+        self.next_poll_ms
+    }
+
+    /// Asks the node for its tip when that is due, and follows up on what is new.
+    pub(crate) fn look(&mut self, desk: &Arc<Desk>, state: &State, decoder: &BitcoinDecoder) {
+        match self.try_look(desk, state, decoder) {
+            Ok(()) => self.problem = None,
+            Err(error) => {
+                let text = error.to_string();
+                if self.problem.as_ref() != Some(&text) {
+                    eprintln!("keyward-server: {text}");
+                }
+                self.problem = Some(text);
+            }
+        }
+    }
+
+    fn try_look(&mut self, desk: &Desk, state: &State, decoder: &BitcoinDecoder) -> Result<(), NodeError> {
+        let now = now_ms();
+        if now >= self.next_poll_ms {
+            self.next_poll_ms = now.saturating_add(POLL_MS);
+            let last = self.tip.take();
+            let info = self.node.chain_info()?;
+            let tip = Tip { height: info.blocks, block: info.best };
+            if last != Some(tip) {
+                self.take_tip(tip)?;
+            }
+            self.tip = Some(tip);
+        }
+        let Some(tip) = self.tip else { return Ok(()) };
+        self.search_blocks(desk, state, decoder, tip)?;
+        self.scan(state, decoder, tip)
+    }
+
+    fn take_tip(&mut self, tip: Tip) -> Result<(), NodeError> {
+        // Headers that were read before stay only as long as they are below a block that is still there.
+        let headers = self.headers.get_mut();
+        while let Some((height, header)) = headers.last_key_value() {
+            let same = *height <= tip.height && hash_of(header) == Some(self.node.block_hash(*height)?);
+            if same {
+                break;
+            }
+            headers.pop_last();
+        }
+        for (id, place) in self.watch.young(tip.height) {
+            if place.height > tip.height
+                || self.node.block_hash(place.height)?.to_byte_array() != place.block.0
+            {
+                self.watch.lost(&id);
+            }
+        }
+        let estimate = self.node.estimate_fee_per_kvb(FEE_TARGET_BLOCKS)?;
+        let rate = estimate.map_or(FEE_RATE_FLOOR, |per_kvb| per_kvb.0.div_ceil(1_000));
+        self.fee_rate = rate.clamp(FEE_RATE_FLOOR, FEE_RATE_LIMIT);
+        for offer in self.offers.values_mut() {
+            *offer = Offer { problem: offer.problem.take(), ..Offer::default() };
+        }
+        Ok(())
+    }
+
+    /// Looks for authorised transactions in the blocks that were not searched yet.
+    fn search_blocks(
+        &mut self,
+        desk: &Desk,
+        state: &State,
+        decoder: &BitcoinDecoder,
+        tip: Tip,
+    ) -> Result<(), NodeError> {
+        #[derive(Deserialize)]
+        struct Block {
+            tx: Vec<String>,
+        }
+        let lock_time = |id: &Hash| {
+            let raw = state.authorisations().get(id).map(|a| a.transaction.raw.0.as_slice());
+            raw.and_then(|raw| decoder.decode(raw).ok()).map_or(0, |effects| effects.lock_time)
+        };
+        let from = self.watch.begin(state, lock_time);
+        let open = self.watch.open(state);
+        if open.is_empty() {
+            return Ok(());
+        }
+        let open: BTreeMap<String, Hash> =
+            open.into_iter().map(|(txid, id)| (txid.to_string(), id)).collect();
+        let last = tip.height.min(from.saturating_add(SEARCH_LIMIT));
+        for height in from..=last {
+            let block = self.node.block_hash(height)?;
+            let found: Block = self.node.call("getblock", json!([block.to_string(), 1]))?;
+            for id in found.tx.iter().filter_map(|txid| open.get(txid)) {
+                let place = Place { height, block: Hash(block.to_byte_array()) };
+                self.watch.found(*id, place.clone());
+                desk.core().keep_place(*id, place);
+            }
+            self.watch.searched(height);
+        }
+        if last < tip.height {
+            self.next_poll_ms = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads the coins of all wallets when the tip or the range of indices is another.
+    fn scan(&mut self, state: &State, decoder: &BitcoinDecoder, tip: Tip) -> Result<(), NodeError> {
+        let mut wallets = Vec::new();
+        let mut last = 0;
+        for found in state.documents() {
+            let Document::Wallet(wallet) = &found.document else { continue };
+            let Some(slot) = state.slot_of(wallet) else { continue };
+            for branch in [Branch::Receive, Branch::Change] {
+                let end = state.next_index(&wallet.id, branch).saturating_add(GAP_LIMIT);
+                last = last.max(end.saturating_sub(1));
+            }
+            wallets.push((wallet.id.clone(), slot.slot.account.clone()));
+        }
+        let at = (tip, last, wallets.len());
+        if self.coins.as_ref().is_some_and(|coins| coins.at == at) {
+            return Ok(());
+        }
+        let mut descriptors = Vec::new();
+        for (id, account) in &wallets {
+            let (derived, scripts) = self.scripts.entry(id.clone()).or_default();
+            for branch in [Branch::Receive, Branch::Change] {
+                // An account that is no point has no addresses, and so no coins.
+                descriptors.extend(decoder.descriptor(account, None, branch).ok());
+                for index in *derived..=last {
+                    if let Ok(script) = decoder.own_script(account, branch, index) {
+                        scripts.insert(script, (branch, index));
+                    }
+                }
+            }
+            *derived = (*derived).max(last.saturating_add(1));
+        }
+        let scan = self.node.scan_tx_out_set(&descriptors, last)?;
+        // A block came meanwhile: the next look sees it.
+        if scan.best != tip.block {
+            self.next_poll_ms = 0;
+            return Ok(());
+        }
+        let mut by_wallet: BTreeMap<Name, Vec<Utxo>> =
+            wallets.iter().map(|(id, _)| (id.clone(), Vec::new())).collect();
+        let mut balances: BTreeMap<Name, u64> = wallets.into_iter().map(|(id, _)| (id, 0)).collect();
+        for unspent in scan.unspents {
+            let mut owners = self.scripts.iter();
+            let owner = owners.find_map(|(id, (_, scripts))| Some((id, *scripts.get(&unspent.script)?)));
+            let Some((id, (branch, index))) = owner else { continue };
+            let balance = balances.entry(id.clone()).or_default();
+            *balance = balance.saturating_add(unspent.amount.0);
+            let depth = tip.height.saturating_add(1).saturating_sub(unspent.height);
+            if unspent.coinbase && depth < COINBASE_MATURITY {
+                continue;
+            }
+            let outpoint = OutPoint { txid: Hash(unspent.txid.to_byte_array()), vout: unspent.vout };
+            let coin = Utxo { outpoint, amount: unspent.amount, branch, index, height: Some(unspent.height) };
+            by_wallet.entry(id.clone()).or_default().push(coin);
+        }
+        self.coins = Some(Coins { at, by_wallet, balances });
+        Ok(())
+    }
+
+    /// Gives signed transactions to the node until they are in a block.
+    pub(crate) fn offer(&mut self, state: &State, signed: &BTreeMap<Hash, Blob>) {
+        if self.tip.is_none() {
+            return;
+        }
+        let open: BTreeSet<Hash> = self.watch.open(state).into_values().collect();
+        self.offers.retain(|id, _| open.contains(id));
+        let now = now_ms();
+        for (id, transaction) in signed.iter().filter(|(id, _)| open.contains(*id)) {
+            let Some(authorisation) = state.authorisations().get(id) else { continue };
+            let offer = self.offers.entry(*id).or_default();
+            if offer.taken || now < offer.next_ms || replaced(state, id, authorisation) {
+                continue;
+            }
+            match give(&self.node, &shown(&authorisation.txid), &transaction.0) {
+                Ok(()) => *offer = Offer { taken: true, ..Offer::default() },
+                Err(problem) => {
+                    let next_ms = now.saturating_add(OFFER_AGAIN_MS);
+                    *offer = Offer { taken: false, problem: Some(problem), next_ms };
+                }
+            }
+        }
+    }
+
+    /// Proves that the transaction of an outpoint is confirmed in the block of a height, with the headers
+    /// from the pinned one to the depth that an anchor needs; not further, for the statement must stay
+    /// small.
+    pub(crate) fn prove(
+        &self,
+        pinned: u32,
+        outpoint: &OutPoint,
+        height: u32,
+    ) -> Result<ConfirmationProof, String> {
+        let first = pinned.saturating_add(1);
+        let last = height.saturating_add(ANCHOR_DEPTH).saturating_sub(1);
+        let said = |error: NodeError| error.to_string();
+        let (mut run, mut headers) = (Vec::new(), self.headers.borrow_mut());
+        for at in first..=last {
+            let header = match headers.get(&at) {
+                Some(header) => *header,
+                None => {
+                    let block = self.node.block_hash(at).map_err(said)?;
+                    let bytes = self.node.block_header(&block).map_err(said)?;
+                    let header = bytes.try_into().map_err(|_| "the node sent no header".to_owned())?;
+                    headers.insert(at, header);
+                    header
+                }
+            };
+            run.push(header);
+        }
+        let block = self.node.block_hash(height).and_then(|hash| self.node.block(&hash)).map_err(said)?;
+        chain::spv::prove(&block, outpoint.txid, &run, height.saturating_sub(first))
+            .map_err(|e| e.to_string())
+    }
+}
+
+/// The hash of a header.
+fn hash_of(header: &[u8; 80]) -> Option<BlockHash> {
+    bitcoin::consensus::deserialize::<bitcoin::block::Header>(header).ok().map(|header| header.block_hash())
+}
+
+/// Gives a transaction to the node, unless it has it. The node's reason when it does not take it.
+fn give(node: &Client, txid: &Txid, transaction: &[u8]) -> Result<(), String> {
+    if node.mempool_entry(txid).is_ok() {
+        return Ok(());
+    }
+    let verdict = node.test_mempool_accept(transaction).map_err(|e| e.to_string())?;
+    if !verdict.allowed {
+        return Err(verdict.reason.unwrap_or_else(|| "the node does not take it".into()));
+    }
+    node.send_raw_transaction(transaction).map(drop).map_err(|e| e.to_string())
+}

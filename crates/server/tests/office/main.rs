@@ -1,0 +1,267 @@
+//! The server as a process: post office, payments, and what is left of it after a kill.
+
+mod house;
+mod node;
+
+use std::time::Duration;
+
+use bitcoin::Transaction;
+use custody::document::Document;
+use custody::effects::{Branch, Decoder as _};
+use custody::name::Label;
+use custody::payment::Request;
+use custody::statement::{Body, Freeze, Propose, Scope};
+use custody::{Blob, Hash};
+use fixtures::{Account, World, label, name};
+use house::{House, approve, ask_for, everybody, genesis, piece, tls, wait};
+use wire::message::{FromCosigner, FromServer, ReceiptState, ToCosigner, ToServer};
+
+fn freeze() -> Body {
+    Body::Freeze(Freeze { scope: Scope::Everything })
+}
+
+/// A world whose wallet has a coin that can be an anchor.
+fn funded(sat: u64) -> House {
+    let house = House::start(World::open(genesis()));
+    deposit(&house, sat);
+    house
+}
+
+fn deposit(house: &House, sat: u64) {
+    let decoder = house.brain.lock().unwrap().world.decoder.clone();
+    let script = decoder.own_script(&Account::new(0).key(), Branch::Receive, 0).unwrap();
+    house.node.pay(script, sat, 6);
+}
+
+fn pays(house: &House, tx: &Transaction, amount: u64) -> bool {
+    let decoder = house.brain.lock().unwrap().world.decoder.clone();
+    let script = decoder.address_script(&fixtures::regtest::address("acme")).unwrap();
+    tx.output.iter().any(|o| o.value.to_sat() == amount && o.script_pubkey.as_bytes() == script)
+}
+
+#[test]
+fn mail_between_cosigners_goes_where_it_is_to_go() {
+    let house = House::start(World::new(genesis()));
+    let brain = house.brain.lock().unwrap();
+    brain.say("s1", &FromCosigner::Peer { to: None, bytes: Blob(vec![1]) });
+    brain.say("s2", &FromCosigner::Peer { to: Some(name("w1")), bytes: Blob(vec![2]) });
+    drop(brain);
+    let got = |who: &str, from: &str, byte: u8| {
+        let message = ToCosigner::Peer { from: name(from), bytes: Blob(vec![byte]) };
+        house.brain.lock().unwrap().heard.contains(&(who.to_owned(), message))
+    };
+    wait("the mail", || ["s2", "s3", "w1"].iter().all(|who| got(who, "s1", 1)).then_some(()));
+    wait("the letter", || got("w1", "s2", 2).then_some(()));
+    assert!(!got("s1", "s1", 1) && !got("s3", "s2", 2) && !got("s1", "s2", 2));
+}
+
+#[test]
+fn a_client_submits_waits_and_reads_the_log_and_strangers_get_nothing() {
+    let house = House::start(World::open(genesis()));
+    let mut alice = house.client("alice");
+    let height = house.state().clock().height;
+    let statement = house.sign("alice", freeze());
+    let receipts = alice.submit(&statement);
+    let names: Vec<_> = receipts.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, everybody());
+    assert!(receipts.iter().any(|(_, state)| *state == ReceiptState::Pending));
+    let FromServer::Log(log) = alice.ask(&ToServer::Wait { from: height + 1, timeout_ms: 10_000 }) else {
+        panic!("no log")
+    };
+    assert_eq!((log.from, log.height, log.batches.len()), (height + 1, height + 1, 1));
+    let FromServer::Log(none) = alice.ask(&ToServer::Wait { from: height + 2, timeout_ms: 10 }) else {
+        panic!("no log")
+    };
+    assert!(none.batches.is_empty());
+    let again = alice.submit(&statement);
+    assert!(again.iter().all(|(_, state)| *state == ReceiptState::Consumed), "{again:?}");
+    let junk = alice.ask(&ToServer::Submit { envelope: Blob(vec![0]), labels: vec![] });
+    assert!(matches!(junk, FromServer::Error { code, .. } if code == "P1.form"));
+    let stranger = wire::connect(house.address(), &tls("mallory"), tls("server").public(), Duration::from_secs(5));
+    assert!(stranger.is_err());
+}
+
+#[test]
+fn labels_are_kept_for_what_is_committed_to_and_outlive_a_kill() {
+    let mut house = House::start(World::open(genesis()));
+    let document = fixtures::destination("nile");
+    let statement = house.sign("dave", Body::Propose(Propose { document, replaces: None }));
+    let stray = Label { salt: Hash([1; 32]), text: "not committed to".into() };
+    let labels = vec![label("nile"), stray.clone()];
+    house.client("dave").ask(&ToServer::Submit { envelope: Blob(statement.bytes()), labels });
+    let ask = ToServer::Labels { commitments: vec![label("nile").commitment(), stray.commitment()] };
+    let expected = FromServer::Labels { labels: vec![label("nile")] };
+    assert_eq!(house.client("bob").ask(&ask), expected);
+    house.kill();
+    house.run();
+    assert_eq!(house.client("bob").ask(&ask), expected);
+}
+
+#[test]
+fn what_waits_survives_a_kill_and_is_said_again_until_the_log_has_it() {
+    let mut house = House::start(World::open(genesis()));
+    house.brain.lock().unwrap().deaf = true;
+    let statement = house.sign("alice", freeze());
+    let mut alice = house.client("alice");
+    assert!(alice.submit(&statement).is_empty());
+    assert_eq!(alice.status().pending, 1);
+    house.kill();
+    house.brain.lock().unwrap().deaf = false;
+    house.run();
+    wait("the freeze", || (house.state().freezes().len() == 1).then_some(()));
+    let mut alice = house.client("alice");
+    wait("nothing waiting", || (alice.status().pending == 0).then_some(()));
+}
+
+#[test]
+fn a_forged_or_forked_log_is_reported_and_never_adopted() {
+    let house = House::start(World::open(genesis()));
+    let mut alice = house.client("alice");
+    let height = house.state().clock().height;
+    wait("the log", || (alice.status().height == height).then_some(()));
+    let mut other = World::new(house.state().genesis().clone());
+    other.tick(60);
+    let mut brain = house.brain.lock().unwrap();
+    brain.say("s3", &FromCosigner::Log(piece(&other, 1)));
+    brain.world.tick(1);
+    let mut bad = piece(&brain.world, height + 1);
+    bad.note = bad.note.lines().take(5).map(|line| format!("{line}\n")).collect();
+    brain.say("s2", &FromCosigner::Log(bad));
+    drop(brain);
+    let alarms = wait("two alarms", || Some(alice.status().alarms).filter(|alarms| alarms.len() == 2));
+    assert!(alarms.iter().any(|a| a.contains("s3") && a.contains("FORK")), "{alarms:?}");
+    assert!(alarms.iter().any(|a| a.contains("s2") && a.contains("no final head")), "{alarms:?}");
+    assert_eq!(alice.status().height, height);
+}
+
+#[test]
+fn a_payment_is_built_signed_broadcast_bumped_and_confirmed_across_kills() {
+    let mut house = funded(1_000_000);
+    let mut alice = house.client("alice");
+    wait("the balance", || {
+        (alice.status().balances == [(name("main"), "1000000".to_owned())]).then_some(())
+    });
+    let request = ask_for(&house, &mut alice, 100_000);
+    let first = alice.payment("broadcast");
+    assert_eq!(first.requests, [request]);
+    let waiting = house.node.mempool();
+    assert!(waiting.len() == 1 && pays(&house, &waiting[0], 100_000));
+    assert_eq!(waiting[0].compute_txid().to_string(), first.txid);
+
+    let bump = ToServer::Bump { request, fee_rate_sat_vb: 20 };
+    let FromServer::Bumped { authorisation, txid, fee } = alice.ask(&bump) else { panic!("not bumped") };
+    assert!(fee.0 > 2_000, "{fee}");
+    wait("the replacement", || {
+        let waiting = house.node.mempool();
+        (waiting.len() == 1 && waiting[0].compute_txid().to_string() == txid).then_some(())
+    });
+    assert_eq!(alice.payment("replaced").txid, first.txid);
+    assert_eq!(alice.payment("broadcast").authorisation, Some(authorisation));
+
+    house.kill();
+    house.node.forget();
+    house.run();
+    wait("it sent again", || (house.node.mempool().len() == 1).then_some(()));
+    house.kill();
+    house.node.mine();
+    house.run();
+    let mut alice = house.client("alice");
+    let confirmed = alice.payment("confirmed");
+    assert_eq!((confirmed.txid.as_str(), confirmed.confirmations), (txid.as_str(), 1));
+    let tip = house.node.tip();
+    house.node.reorganise();
+    assert_ne!(tip, house.node.tip());
+    assert_eq!(alice.payment("broadcast").txid, txid, "the block was replaced");
+    house.node.mine();
+    assert_eq!(alice.payment("confirmed").txid, txid);
+}
+
+#[test]
+fn requests_say_what_they_wait_for_and_are_paid_when_that_comes() {
+    let house = House::start(World::open(genesis()));
+    let mut alice = house.client("alice");
+    let request = house.brain.lock().unwrap().world.request(&[("acme", 100_000)]);
+    let request = house.sign("carol", Body::Request(request));
+    alice.submit(&request);
+    let waiting = alice.payment("requested");
+    assert!(waiting.problem.unwrap().contains("policy.approvals"));
+    approve(&house, &mut alice, request.id());
+    wait("the next reason", || alice.payment("requested").problem?.contains("needs at least").then_some(()));
+    deposit(&house, 500_000);
+    assert_eq!(alice.payment("broadcast").requests, [request.id()]);
+}
+
+#[test]
+fn a_cancel_takes_the_place_of_a_payment() {
+    let house = funded(1_000_000);
+    let mut alice = house.client("alice");
+    let request = ask_for(&house, &mut alice, 100_000);
+    alice.payment("broadcast");
+    let cancel = house.brain.lock().unwrap().world.request(&[]);
+    let cancel = Request { renews: Some(request), outputs: Vec::new(), ..cancel };
+    let cancel = house.sign("carol", Body::Request(cancel));
+    alice.submit(&cancel);
+    approve(&house, &mut alice, cancel.id());
+    wait("the cancel", || {
+        let waiting = house.node.mempool();
+        (waiting.len() == 1 && !pays(&house, &waiting[0], 100_000)).then_some(())
+    });
+    assert_eq!(alice.payment("broadcast").requests, [cancel.id()]);
+}
+
+#[test]
+fn other_sets_of_holders_are_asked_when_one_is_silent() {
+    let house = funded(1_000_000);
+    house.brain.lock().unwrap().silent.insert("s1".into());
+    let mut alice = house.client("alice");
+    ask_for(&house, &mut alice, 100_000);
+    alice.payment("broadcast");
+    let brain = house.brain.lock().unwrap();
+    let asked = |who: &str| {
+        let sign = |(name, m): &&(String, ToCosigner)| name == who && matches!(m, ToCosigner::Sign { .. });
+        brain.heard.iter().filter(sign).count()
+    };
+    assert_eq!((asked("s1"), asked("s2"), asked("s3"), asked("w1")), (2, 2, 2, 0));
+}
+
+#[test]
+fn shares_are_passed_on_and_every_set_proves_itself() {
+    let mut world = World::new(genesis());
+    let record = world.ceremony(0..2);
+    let ceremony = record.id(&world.state.genesis_hash());
+    world.adopt(Document::Ceremony(record));
+    let mut house = House::start(world);
+    let mut alice = house.client("alice");
+    let share = |who: &str, slot: u32| (name(who), slot, Blob(vec![1, 2, 3]));
+    let hand = |shares: Vec<_>| ToServer::Shares { ceremony, shares };
+    let answer = alice.ask(&hand(vec![share("s1", 0), share("s2", 0), share("x", 0)]));
+    let FromServer::Shares { kept } = answer else { panic!("{answer:?}") };
+    assert_eq!(kept[..2], [(name("s1"), 0, None), (name("s2"), 0, None)]);
+    assert!(kept[2].2.is_some());
+    wait("one set", || (house.state().slots().get(&(ceremony, 0))?.proved.len() == 1).then_some(()));
+    // What holders have is known after a kill.
+    house.kill();
+    house.run();
+    alice = house.client("alice");
+    alice.ask(&hand(vec![share("s3", 0), share("s1", 1), share("s2", 1), share("s3", 1)]));
+    wait("all sets", || {
+        let state = house.state();
+        (0..2).all(|slot| state.slots().get(&(ceremony, slot)).unwrap().proved.len() == 3).then_some(())
+    });
+}
+
+#[test]
+fn an_idle_server_uses_no_processor_time_and_asks_no_node() {
+    let house = House::start(World::new(genesis()));
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", house.pid())).unwrap();
+        let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split_whitespace().flat_map(str::parse).collect();
+        // Fields 14 and 15 of proc(5), user and system time, counted among the numbers behind the name.
+        fields[10] + fields[11]
+    };
+    std::thread::sleep(Duration::from_millis(500));
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(ticks() - before <= 1, "{} ticks of a hundredth of a second", ticks() - before);
+    assert_eq!(house.node.calls(), 0);
+}
