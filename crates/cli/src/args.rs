@@ -1,0 +1,485 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use custody::Hash;
+use custody::document::{DestinationKind, Grant, Model};
+use custody::effects::{Branch, Sats};
+use custody::name::Name;
+
+use crate::amount;
+
+/// Keyward: ask for payments, approve, freeze, look and verify.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// Where the pinned genesis, the profile and the log are kept [default: ~/.keyward]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// What to print
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// Address of the server, instead of the profile's
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) server: Option<String>,
+    /// Device key file, instead of the profile's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) device: Option<PathBuf>,
+    /// Read the passphrase from this file descriptor instead of the terminal
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Ask nobody: use what is kept of the log
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+    /// How long to wait until a statement is final, in seconds
+    #[arg(long, global = true, value_name = "S", default_value_t = 30)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, look at and pin the genesis of a deployment
+    #[command(subcommand)]
+    Genesis(Genesis),
+    /// Say where the server, the co-signers and the device key file are
+    Profile(Profile),
+    /// Make device keys, enrol people
+    #[command(subcommand)]
+    Person(Person),
+    /// Propose the members of a group
+    #[command(subcommand)]
+    Group(Group),
+    /// Make keys of machines, enrol them
+    #[command(subcommand)]
+    Machine(Machine),
+    /// Propose any document, as JSON or TOML
+    Propose {
+        /// The document, with its field `type`
+        file: PathBuf,
+        /// Labels that it commits to, as JSON
+        #[arg(long)]
+        labels: Option<PathBuf>,
+    },
+    /// Propose destinations
+    #[command(subcommand)]
+    Destination(Destination),
+    /// Propose wallets
+    #[command(subcommand)]
+    Wallet(Wallet),
+    /// Propose the record of a key ceremony, pass its sealed shares on
+    #[command(subcommand)]
+    Ceremony(Ceremony),
+    /// Get and verify addresses
+    #[command(subcommand)]
+    Address(Address),
+    /// Print the output descriptors of a wallet
+    Descriptor {
+        /// The wallet
+        wallet: Name,
+    },
+    /// Ask for a payment
+    Pay(Pay),
+    /// Ask to cancel a payment: its coins return to the own wallet
+    Cancel(Cancel),
+    /// Let the server propose a transaction that pays more for the same request
+    Bump {
+        /// The request, at least 8 digits of its id
+        request: String,
+        /// The new fee rate, in satoshi per virtual byte
+        #[arg(long, value_name = "SAT_PER_VB")]
+        rate: u64,
+    },
+    /// Show a request or proposal
+    Show {
+        /// Its id, at least 8 digits of it
+        id: String,
+    },
+    /// Show a request or proposal, ask, and approve it
+    Approve {
+        /// Its id, at least 8 digits of it
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show a proposal, ask, and veto it
+    Reject {
+        /// Its id, at least 8 digits of it
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List requests
+    Requests {
+        /// Also those that ended, were paid or were renewed
+        #[arg(long)]
+        all: bool,
+    },
+    /// List proposals
+    Proposals {
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say how things are
+    Status,
+    /// Stop every payment, now
+    Freeze {
+        /// Also ask these co-signers directly, besides those of the profile
+        #[arg(long = "cosigner", value_name = "NAME=HOST:PORT")]
+        cosigners: Vec<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Propose to lift freezes
+    Resume {
+        /// The freezes, at least 8 digits of each
+        #[arg(required = true)]
+        freezes: Vec<String>,
+    },
+    /// Take the own key out of use for ever, or propose to revoke somebody else's
+    Revoke {
+        /// The key of somebody else
+        #[arg(long, value_name = "KEYID", value_parser = hash)]
+        other: Option<Hash>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Challenge the co-signers and compare their heads with the server's
+    Watch {
+        /// Once, instead of every 15 minutes
+        #[arg(long)]
+        once: bool,
+    },
+    /// Export and verify the log
+    #[command(subcommand)]
+    Log(Log),
+    /// Print a script that completes commands
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Genesis {
+    /// Put a genesis together from the public files of people, machines and co-signers
+    New {
+        /// Numbers, groups and policy (TOML)
+        #[arg(long, value_name = "FILE")]
+        spec: PathBuf,
+        /// The card of a co-signer; in the order of their turns
+        #[arg(long = "cosigner", value_name = "FILE", required = true)]
+        cosigners: Vec<PathBuf>,
+        /// The public file of a person
+        #[arg(long = "person", value_name = "FILE", required = true)]
+        people: Vec<PathBuf>,
+        /// The public file of a machine
+        #[arg(long = "machine", value_name = "FILE")]
+        machines: Vec<PathBuf>,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show a genesis and its hash
+    Show {
+        /// The file
+        file: PathBuf,
+    },
+    /// Enter a genesis on this host
+    Pin {
+        /// The file
+        file: PathBuf,
+        /// Its hash, as the others read it out; asked for when left out
+        #[arg(long, value_parser = grouped_hash)]
+        hash: Option<Hash>,
+        /// The labels that were written beside it
+        #[arg(long, value_name = "FILE")]
+        labels: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Profile {
+    /// Address of a co-signer, for freezes and watching
+    #[arg(long = "cosigner", value_name = "NAME=HOST:PORT")]
+    pub(crate) cosigners: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Person {
+    /// Make a device key file, and its public part beside it (FILE.pub.json)
+    New {
+        /// Handle: 1 to 32 of a-z, 0-9 and '-'; it stands in the log
+        #[arg(long)]
+        id: Name,
+        /// Name: only its salted hash stands in the log
+        #[arg(long)]
+        name: String,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Propose a person, new or with other keys
+    Add {
+        /// The public file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// Propose the members of a group
+    Set {
+        /// The group
+        id: Name,
+        /// All members
+        #[arg(long, value_delimiter = ',', required = true)]
+        members: Vec<Name>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Machine {
+    /// Make a key file for a machine that runs this program, and its public part beside it
+    New {
+        /// Handle
+        #[arg(long)]
+        id: Name,
+        /// What it may do
+        #[arg(long = "grant", value_parser = grant, value_name = "authorise|allocate|request|freeze")]
+        grants: Vec<Grant>,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Propose a machine
+    Add {
+        /// The public file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Destination {
+    /// Propose an address that may be paid
+    Add {
+        /// Handle
+        #[arg(long)]
+        id: Name,
+        /// The address
+        #[arg(long)]
+        address: String,
+        /// Whose it is
+        #[arg(long, value_parser = whose, value_name = "own|client|counterparty")]
+        of: DestinationKind,
+        /// What people call it: only its salted hash stands in the log
+        #[arg(long)]
+        label: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Wallet {
+    /// Propose a wallet on a dealt account
+    Open {
+        /// Handle
+        #[arg(long)]
+        id: Name,
+        /// The ceremony that dealt it
+        #[arg(long, value_parser = hash)]
+        ceremony: Hash,
+        /// Which of its accounts
+        #[arg(long)]
+        slot: u32,
+        /// Custody model (DACS 2.2)
+        #[arg(long, value_parser = model, value_name = "1|2|3")]
+        model: Model,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ceremony {
+    /// Propose the record of a ceremony
+    Submit {
+        /// The record
+        record: PathBuf,
+        /// Also pass the sealed shares in this directory on, once the record is in force
+        #[arg(long, value_name = "DIR")]
+        shares: Option<PathBuf>,
+    },
+    /// Pass the sealed shares of a ceremony in force on to their holders
+    Shares {
+        /// The record
+        record: PathBuf,
+        /// Where the sealed shares are
+        #[arg(long, value_name = "DIR")]
+        shares: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Address {
+    /// Allocate the next addresses of a wallet
+    New {
+        /// The wallet
+        #[arg(long)]
+        wallet: Name,
+        /// Whose they will be
+        #[arg(long)]
+        client: Name,
+        /// The chain
+        #[arg(long, value_parser = branch, default_value = "receive", value_name = "receive|change")]
+        branch: Branch,
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+    },
+    /// Verify offline that an address belongs to a client
+    Verify {
+        /// The address
+        address: String,
+        /// The wallet
+        #[arg(long)]
+        wallet: Name,
+        /// Whose it should be
+        #[arg(long)]
+        client: Name,
+        /// Its index
+        #[arg(long)]
+        index: u32,
+        /// The chain
+        #[arg(long, value_parser = branch, default_value = "receive", value_name = "receive|change")]
+        branch: Branch,
+        /// Use this export instead of the kept log
+        #[arg(long, value_name = "DIR", requires = "keys")]
+        export: Option<PathBuf>,
+        /// The keys of the log
+        #[arg(long, value_name = "FILE", requires = "export")]
+        keys: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Pay {
+    /// The wallet that pays
+    #[arg(long)]
+    pub(crate) wallet: Name,
+    /// Whom and how much, for example acme=0.5btc; may be repeated
+    #[arg(long = "to", value_name = "DESTINATION=AMOUNT", value_parser = amount::output, required = true)]
+    pub(crate) to: Vec<(Name, Sats)>,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+    /// The request that this one renews, at least 8 digits of its id
+    #[arg(long, value_name = "ID")]
+    pub(crate) renews: Option<String>,
+    /// A note: only its salted hash stands in the log
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cancel {
+    /// The request, at least 8 digits of its id
+    pub(crate) request: String,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+    /// Leave despite this freeze, at least 8 digits of its id; then the quorum of Resume approves
+    #[arg(long, value_name = "FREEZE")]
+    pub(crate) despite: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Terms {
+    /// Highest fee
+    #[arg(long, value_name = "AMOUNT", value_parser = amount::sats)]
+    pub(crate) fee_max: Sats,
+    /// Highest fee in millionths of the amount
+    #[arg(long, value_name = "PPM", default_value_t = DEFAULT_FEE_MAX_PPM)]
+    pub(crate) fee_max_ppm: u64,
+    /// How long it may be paid from now on
+    #[arg(long, value_name = "TIME", value_parser = amount::seconds, default_value = "24h")]
+    pub(crate) end: u64,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Highest fee unless said otherwise, in millionths of the amount: one tenth.
+const DEFAULT_FEE_MAX_PPM: u64 = 100_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Write the log into a directory, as tiles (C2SP tlog-tiles)
+    Export {
+        /// The directory
+        dir: PathBuf,
+        /// Also write the keys file here
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
+    },
+    /// Print the keys under which the log is verified
+    Keys,
+    /// Verify an exported log, with nothing but public keys
+    Verify {
+        /// The directory
+        export: PathBuf,
+        /// The keys file
+        #[arg(long, value_name = "FILE")]
+        keys: PathBuf,
+        /// An older checkpoint that the log must go on from
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
+}
+
+fn hash(text: &str) -> Result<Hash, String> {
+    Hash::from_hex(text).ok_or_else(|| "write 64 lower-case hex digits".into())
+}
+
+/// As people read it out: spaces do not matter.
+fn grouped_hash(text: &str) -> Result<Hash, String> {
+    hash(&text.split_whitespace().collect::<String>())
+}
+
+/// A word of a document, as it stands there.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::String(text.into())).map_err(|e| e.to_string())
+}
+
+fn grant(text: &str) -> Result<Grant, String> {
+    word(text)
+}
+
+fn whose(text: &str) -> Result<DestinationKind, String> {
+    word(text)
+}
+
+fn model(text: &str) -> Result<Model, String> {
+    word(text)
+}
+
+fn branch(text: &str) -> Result<Branch, String> {
+    word(text)
+}

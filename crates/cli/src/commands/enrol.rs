@@ -1,0 +1,110 @@
+//! People, groups, machines, destinations and wallets: their keys and their documents.
+
+use std::path::{Path, PathBuf};
+
+use custody::document::{
+    Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Tier, Wallet,
+};
+use custody::name::Label;
+use keys::device::{DeviceKey, DevicePublic};
+use rand_core::OsRng;
+use serde::Serialize;
+
+use super::genesis::PersonFile;
+use super::{emit, propose};
+use crate::args;
+use crate::args::Global;
+use crate::failure::{Failure, Result};
+use crate::home::{Home, read_json, write, write_json};
+use crate::secret::{new_passphrase, nonce};
+
+#[derive(Serialize)]
+struct Made {
+    file: PathBuf,
+    public: PathBuf,
+    sign: custody::Hash,
+}
+
+/// Makes a device key file.
+fn make(global: &Global, out: &Path) -> Result<(DevicePublic, PathBuf)> {
+    let public = out.with_added_extension("pub.json");
+    for path in [out, &public] {
+        if path.exists() {
+            let what = format!("{} exists already", path.display());
+            return Err(Failure::usage(what, "choose another name: keys are never overwritten"));
+        }
+    }
+    let passphrase = new_passphrase(global.passphrase_fd, &out.display().to_string())?;
+    let key = DeviceKey::generate(&mut OsRng);
+    let file = key.to_file(&passphrase, &mut OsRng);
+    let file = file.map_err(|e| Failure::usage(e, "choose another passphrase"))?;
+    write(out, &file)?;
+    Ok((key.public(), public))
+}
+
+fn made(global: &Global, file: &Path, public: PathBuf, keys: DevicePublic) -> Result<()> {
+    let text = format!(
+        "key file    {} (keep it, with its passphrase)\npublic      {} (give it to the others)\nkey         {}\n",
+        file.display(),
+        public.display(),
+        keys.sign
+    );
+    emit(global, &text, &Made { file: file.to_owned(), public, sign: keys.sign })
+}
+
+/// A label with a fresh salt.
+pub(crate) fn label(text: &str) -> Label {
+    Label { salt: nonce(), text: text.to_owned() }
+}
+
+pub(crate) fn person(global: &Global, command: args::Person) -> Result<()> {
+    match command {
+        args::Person::New { id, name, out } => {
+            let (keys, public) = make(global, &out)?;
+            let label = label(&name);
+            let device = PublicKeys { device: DeviceKind::File, sign: keys.sign, tls: keys.tls };
+            let person = Person { id, name: label.commitment(), keys: vec![device] };
+            write_json(&public, &PersonFile { person, label: label.clone() })?;
+            Home::at(global.home.as_deref())?.add_labels(&[label])?;
+            made(global, &out, public, keys)
+        }
+        args::Person::Add { file } => {
+            let PersonFile { person, label } = read_json(&file)?;
+            propose(global, Document::Person(person), &[label])
+        }
+    }
+}
+
+pub(crate) fn group(global: &Global, command: args::Group) -> Result<()> {
+    let args::Group::Set { id, mut members } = command;
+    members.sort();
+    members.dedup();
+    propose(global, Document::Group(Group { id, members }), &[])
+}
+
+pub(crate) fn machine(global: &Global, command: args::Machine) -> Result<()> {
+    match command {
+        args::Machine::New { id, mut grants, out } => {
+            grants.sort();
+            grants.dedup();
+            let (keys, public) = make(global, &out)?;
+            let machine = Machine { id, sign: keys.sign, tls: keys.tls, grants };
+            write_json(&public, &machine)?;
+            made(global, &out, public, keys)
+        }
+        args::Machine::Add { file } => propose(global, Document::Machine(read_json(&file)?), &[]),
+    }
+}
+
+pub(crate) fn destination(global: &Global, command: args::Destination) -> Result<()> {
+    let args::Destination::Add { id, address, of, label: text } = command;
+    let label = label(&text);
+    let destination = Destination { id, kind: of, address, label: label.commitment() };
+    propose(global, Document::Destination(destination), &[label])
+}
+
+pub(crate) fn wallet(global: &Global, command: args::Wallet) -> Result<()> {
+    let args::Wallet::Open { id, ceremony, slot, model } = command;
+    let wallet = Wallet { id, ceremony, slot, tier: Tier::Hot, model };
+    propose(global, Document::Wallet(wallet), &[])
+}

@@ -1,0 +1,249 @@
+//! `keyward freeze`, `keyward resume`, `keyward revoke`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use approver::{Signed, plain};
+use custody::document::{CosignerCard, Document, Resume, Revocation};
+use custody::name::Name;
+use custody::{Blob, Hash};
+use serde::Serialize;
+use wire::TlsKey;
+use wire::message::{FromCosigner, ReceiptState, ToCosigner};
+
+use super::frozen::{Held, SETTLED_S, cosigners_needed, is_frozen, signers_needed};
+use super::{confirm, emit, propose_in};
+use crate::args::Global;
+use crate::failure::{Class, Failure, Result};
+use crate::link::{ANSWER_DEADLINE, Link};
+use crate::session::{Session, now, pick};
+
+/// How often a co-signer that did not answer is asked again while waiting.
+const RETRY: Duration = Duration::from_secs(5);
+
+#[derive(Serialize)]
+struct Report {
+    id: Hash,
+    /// True only when it is (P18).
+    frozen: bool,
+    acknowledged: Vec<Name>,
+    problems: Vec<String>,
+    may_still_confirm: Vec<MayConfirm>,
+}
+
+#[derive(Serialize)]
+struct MayConfirm {
+    authorisation: Hash,
+    txid: Hash,
+    wallet: Name,
+    requests: Vec<Hash>,
+}
+
+/// `NAME=HOST:PORT`.
+pub(crate) fn named_address(text: &str) -> Result<(Name, String)> {
+    let next = "write NAME=HOST:PORT, for example signer-1=10.0.0.7:7500";
+    let (name, address) = text.split_once('=').ok_or_else(|| Failure::usage(format!("{text:?}"), next))?;
+    let name = name.parse().map_err(|e: String| Failure::usage(e, next))?;
+    crate::link::resolve(address)?;
+    Ok((name, address.to_owned()))
+}
+
+/// Stops everything: through the server and at every co-signer that can be reached directly. It does not
+/// need the server, nor its goodwill.
+pub(crate) fn freeze(global: &Global, cosigners: &[String], yes: bool) -> Result<()> {
+    let mut session = Session::open(global)?;
+    for cosigner in cosigners {
+        let (name, address) = named_address(cosigner)?;
+        session.profile.cosigners.insert(name, address);
+    }
+    confirm("Stop every payment of this deployment, until a quorum resumes?", yes)?;
+    session.unlock()?;
+    let genesis = session.replica.state().genesis_hash();
+    let signed = approver::freeze(&genesis, session.key()?, crate::secret::nonce())?;
+    let mut problems = BTreeMap::new();
+    let mut held = BTreeMap::new();
+    let until = Instant::now() + Duration::from_secs(global.timeout);
+    let mut through_server = false;
+    let frozen = loop {
+        ask_directly(&mut session, &signed, &mut held, &mut problems)?;
+        if !global.offline && session.profile.server.is_some() {
+            // What the server says of others proves nothing; a final head that holds the freeze does.
+            let passed = if through_server { Ok(()) } else { session.submit(&signed, &[]).map(|_| ()) };
+            through_server |= passed.is_ok();
+            match passed.and_then(|()| session.sync()) {
+                Ok(()) => problems.remove("server"),
+                Err(failure) => problems.insert("server".to_owned(), failure.to_string()),
+            };
+            count_final_head(&session, &signed, &mut held);
+        }
+        let frozen = is_frozen(&session.replica.state().numbers(), &held, now());
+        let left = until.saturating_duration_since(Instant::now());
+        if frozen || left.is_zero() {
+            break frozen;
+        }
+        std::thread::sleep(left.min(RETRY));
+    };
+    report(&mut session, &signed, frozen, &held, problems)
+}
+
+/// Hands the freeze to each co-signer of the profile that has not acknowledged it yet.
+fn ask_directly(
+    session: &mut Session<'_>,
+    signed: &Signed,
+    held: &mut BTreeMap<Name, Held>,
+    problems: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let tls = session.tls()?;
+    let cards: Vec<CosignerCard> = session.replica.state().cosigners().into_iter().cloned().collect();
+    let open: Vec<(&CosignerCard, &String)> = cards
+        .iter()
+        .filter(|card| !held.contains_key(&card.name))
+        .filter_map(|card| Some((card, session.profile.cosigners.get(&card.name)?)))
+        .collect();
+    // All at once: one that is slow must not keep the others waiting.
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let tls = &tls;
+        let asked: Vec<_> = open
+            .iter()
+            .map(|(card, address)| (*card, scope.spawn(move || ask_one(address, tls, card, signed))))
+            .collect();
+        let lost = || Err(Failure::new(Class::System, "the thread ended", "try again"));
+        asked.into_iter().map(|(card, thread)| (card, thread.join().unwrap_or_else(|_| lost()))).collect()
+    });
+    for (card, answer) in answers {
+        match answer {
+            Ok(()) => {
+                problems.remove(card.name.as_str());
+                held.insert(card.name.clone(), Held { signer: card.holds_shares, since: now() });
+            }
+            Err(failure) => {
+                problems.insert(card.name.to_string(), failure.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ask_one(address: &str, tls: &TlsKey, card: &CosignerCard, signed: &Signed) -> Result<()> {
+    let mut link = Link::open(address, tls, &card.tls)?;
+    let message = ToCosigner::Submit { envelope: Blob(signed.envelope.clone()) };
+    match link.ask(&message, ANSWER_DEADLINE)? {
+        FromCosigner::Receipt { id, state: ReceiptState::Held | ReceiptState::Consumed }
+            if id == signed.id =>
+        {
+            Ok(())
+        }
+        FromCosigner::Receipt { state: ReceiptState::Refused { rule, why }, .. } => {
+            Err(crate::failure::refused(&rule, &why))
+        }
+        FromCosigner::Refused { rule, why, .. } => Err(crate::failure::refused(&rule, &why)),
+        _ => Err(Failure::new(Class::TimedOut, "it does not hold it yet", "it is asked again")),
+    }
+}
+
+/// Whoever co-signed a head that holds the freeze has applied it (P11).
+fn count_final_head(session: &Session<'_>, signed: &Signed, held: &mut BTreeMap<Name, Held>) {
+    let state = session.replica.state();
+    if !state.consumed(&signed.id, None) {
+        return;
+    }
+    let Some(head) = session.replica.head() else { return };
+    for card in state.cosigners() {
+        if head.signers().contains_key(card.name.as_str()) {
+            let new = Held { signer: card.holds_shares, since: now() };
+            held.entry(card.name.clone()).or_insert(new);
+        }
+    }
+}
+
+fn report(
+    session: &mut Session<'_>,
+    signed: &Signed,
+    frozen: bool,
+    held: &BTreeMap<Name, Held>,
+    problems: BTreeMap<String, String>,
+) -> Result<()> {
+    let global = session.global;
+    // Only the server watches the chain, so these are only left out of the list, and counted.
+    let confirmed: BTreeSet<Hash> = if session.profile.server.is_some() && !global.offline {
+        let payments = session.server_status().map(|status| status.payments).unwrap_or_default();
+        let done = payments.into_iter().filter(|p| p.state == "confirmed");
+        done.filter_map(|p| p.authorisation).collect()
+    } else {
+        BTreeSet::new()
+    };
+    let state = session.replica.state();
+    let open = state.authorisations().iter().filter(|(id, _)| !confirmed.contains(id));
+    let may_still_confirm: Vec<MayConfirm> = open
+        .map(|(id, a)| {
+            let mut txid = a.txid;
+            txid.0.reverse();
+            let (wallet, requests) = (a.wallet.clone(), a.requests.clone());
+            MayConfirm { authorisation: *id, txid, wallet, requests }
+        })
+        .collect();
+    let numbers = state.numbers();
+    let names: Vec<Name> = held.keys().cloned().collect();
+    let mut text = format!("{}  {}\n", if frozen { "frozen    " } else { "sent      " }, signed.id);
+    let list = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
+    text.push_str(&format!("held by     {}\n", if list.is_empty() { "nobody yet" } else { &list }));
+    for (who, problem) in &problems {
+        text.push_str(&format!("problem     {who}: {}\n", plain(problem.lines().next().unwrap_or_default())));
+    }
+    for a in &may_still_confirm {
+        text.push_str(&format!("may still confirm: {} from {} ({})\n", a.txid, a.wallet, a.authorisation));
+    }
+    if !confirmed.is_empty() {
+        text.push_str(&format!("{} more, which the server says are confirmed\n", confirmed.len()));
+    }
+    let problems = problems.into_iter().map(|(who, problem)| format!("{who}: {problem}")).collect();
+    let value = Report { id: signed.id, frozen, acknowledged: names, problems, may_still_confirm };
+    emit(global, &text, &value)?;
+    if frozen {
+        return Ok(());
+    }
+    let what = format!(
+        "not frozen yet: it takes {} signers, or {} co-signers and {SETTLED_S} s",
+        signers_needed(&numbers),
+        cosigners_needed(&numbers)
+    );
+    let next = "run it again with the addresses of more co-signers (--cosigner NAME=HOST:PORT) or a longer --timeout";
+    Err(Failure::new(Class::TimedOut, what, next))
+}
+
+/// Proposes to lift freezes; others approve.
+pub(crate) fn resume(global: &Global, freezes: &[String]) -> Result<()> {
+    let mut session = Session::online(global)?;
+    let known = || session.replica.state().freezes().iter().map(|(id, _)| *id);
+    let mut freezes = freezes.iter().map(|f| pick(known(), f, "freeze")).collect::<Result<Vec<_>>>()?;
+    freezes.sort();
+    freezes.dedup();
+    propose_in(&mut session, Document::Resume(Resume { freezes }), &[])
+}
+
+/// Revokes the own key, or proposes to revoke another.
+pub(crate) fn revoke(global: &Global, other: Option<Hash>, yes: bool) -> Result<()> {
+    let mut session = Session::online(global)?;
+    if let Some(key) = other {
+        return propose_in(&mut session, Document::Revocation(Revocation { key }), &[]);
+    }
+    confirm("Take your own key out of use, for ever?", yes)?;
+    session.unlock()?;
+    let genesis = session.replica.state().genesis_hash();
+    let signed = approver::revoke(&genesis, session.key()?, crate::secret::nonce())?;
+    session.submit(&signed, &[])?;
+    // Once it is final, nobody lets this key in any more: then the wait ends with the connection.
+    let text = match session.wait_for(&signed) {
+        Ok(_) => "revoked     this key opens and signs nothing any more\n",
+        Err(failure) if matches!(failure.class, Class::Unreachable | Class::Unverified) => {
+            "sent        the server does not let this key in any more: ask somebody else for the status\n"
+        }
+        Err(failure) => return Err(failure),
+    };
+    emit(global, &format!("{text}statement   {}\n", signed.id), &Revoked { id: signed.id })
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    id: Hash,
+}
