@@ -1,0 +1,344 @@
+//! Co-signers in one process under a hostile relay, driven by one seed.
+//!
+//! The co-signers run their production code. The relay stands for the server: it delays, loses,
+//! repeats and reorders messages and cuts the network in two. Processes are killed between any two
+//! effects and started again from what was on disk by then. One co-signer may lie: it runs as two
+//! processes with the same keys, each of which sees only a part of the others.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use custody::checkpoint::{Checkpoint, SignedNote};
+use custody::statement::Envelope;
+use custody::{Blob, Hash};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+use signer::cosigner::{Asker, Cosigner, Disk, Effect, Event, File, Timer};
+use wire::message::{FromCosigner, ToCosigner};
+
+use crate::deployment::{BEGIN_S, COSIGNERS, Deployment, name, secrets, vault};
+
+/// How hostile the relay is.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Messages lost, per thousand.
+    pub loss: u32,
+    /// Messages delivered twice, per thousand.
+    pub repeat: u32,
+    /// Longest delay, in milliseconds.
+    pub delay_ms: u64,
+    /// Effects after which a process is killed, per ten thousand.
+    pub kill: u32,
+    /// Whether the network is cut into two parts.
+    pub cut: bool,
+}
+
+impl Weather {
+    /// An honest relay.
+    pub const CALM: Self = Self { loss: 0, repeat: 0, delay_ms: 5, kill: 0, cut: false };
+}
+
+/// One running or stopped process of a co-signer.
+#[derive(Debug)]
+struct Place {
+    who: usize,
+    cosigner: Option<Cosigner>,
+    disk: Disk,
+    timers: BTreeMap<Timer, u64>,
+    starts_at: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Delivery {
+    at: u64,
+    number: u64,
+    place: usize,
+    from: Option<usize>,
+    message: Vec<u8>,
+}
+
+/// The co-signers and the relay between them.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Whose co-signers they are.
+    pub deployment: Deployment,
+    /// The seeded generator: everything that happens comes from it.
+    pub rng: ChaCha20Rng,
+    /// How hostile the relay is now.
+    pub weather: Weather,
+    /// Simulated time, milliseconds since 1970.
+    pub now_ms: u64,
+    /// Every message that a co-signer gave to the server, other than those to its peers.
+    pub said: Vec<(usize, FromCosigner)>,
+    places: Vec<Place>,
+    queue: BinaryHeap<Reverse<Delivery>>,
+    number: u64,
+    side: Vec<bool>,
+    heads: BTreeMap<u64, Checkpoint>,
+    submitted: Vec<Envelope>,
+}
+
+impl Cluster {
+    /// Four co-signers, started. With `twins` the last signer lies: it runs twice.
+    pub fn new(seed: u64, deployment: Deployment, twins: bool) -> Self {
+        let whos: Vec<usize> = (0..COSIGNERS.len()).chain(twins.then_some(2)).collect();
+        let now_ms = (BEGIN_S + 10) * 1000;
+        let place = |who: usize| Place {
+            who,
+            cosigner: None,
+            disk: Disk::default(),
+            timers: BTreeMap::new(),
+            starts_at: now_ms,
+        };
+        let places: Vec<Place> = whos.into_iter().map(place).collect();
+        let mut cluster = Self {
+            deployment,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            weather: Weather::CALM,
+            now_ms,
+            said: Vec::new(),
+            side: vec![false; places.len()],
+            places,
+            queue: BinaryHeap::new(),
+            number: 0,
+            heads: BTreeMap::new(),
+            submitted: Vec::new(),
+        };
+        if twins {
+            // The twins never share a side: each of them talks to another part of the others.
+            cluster.side = vec![false, true, false, false, true];
+        }
+        cluster
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.rng.next_u64() % n.max(1)
+    }
+
+    fn chance(&mut self, per: u64, n: u32) -> bool {
+        self.below(per) < u64::from(n)
+    }
+
+    /// Simulated time in seconds.
+    pub fn now_s(&self) -> u64 {
+        self.now_ms / 1000
+    }
+
+    /// A statement for all co-signers, repeated by the relay until it is in the log.
+    pub fn submit(&mut self, envelope: Envelope) {
+        self.submitted.push(envelope.clone());
+        for place in 0..self.places.len() {
+            self.send(place, None, &ToCosigner::Submit { envelope: Blob(envelope.bytes()) });
+        }
+    }
+
+    /// Sends something of the server to every process of a co-signer.
+    pub fn order(&mut self, who: &str, message: &ToCosigner) {
+        for place in 0..self.places.len() {
+            if COSIGNERS[self.places[place].who] == who {
+                self.send(place, None, message);
+            }
+        }
+    }
+
+    fn send(&mut self, place: usize, from: Option<usize>, message: &ToCosigner) {
+        let cut = self.weather.cut && from.is_some_and(|f| self.side[f] != self.side[place]);
+        if cut || self.chance(1000, self.weather.loss) {
+            return;
+        }
+        let copies = if self.chance(1000, self.weather.repeat) { 2 } else { 1 };
+        for _ in 0..copies {
+            let at = self.now_ms + 1 + self.below(self.weather.delay_ms);
+            self.number += 1;
+            let message = wire::encode(message).expect("a message");
+            self.queue.push(Reverse(Delivery { at, number: self.number, place, from, message }));
+        }
+    }
+
+    /// Cuts the network at random, or heals it.
+    pub fn recut(&mut self, cut: bool, twins: bool) {
+        self.weather.cut = cut;
+        if cut && !twins {
+            for place in 0..self.side.len() {
+                self.side[place] = self.chance(2, 1);
+            }
+        }
+    }
+
+    /// Kills a process between two effects.
+    pub fn kill(&mut self, place: usize, down_ms: u64) {
+        self.places[place].cosigner = None;
+        self.places[place].timers.clear();
+        self.places[place].starts_at = self.now_ms + down_ms;
+    }
+
+    /// The disk of a process as it is now.
+    pub fn disk(&self, place: usize) -> Disk {
+        self.places[place].disk.clone()
+    }
+
+    /// Puts another disk under a stopped process.
+    pub fn set_disk(&mut self, place: usize, disk: Disk) {
+        self.kill(place, 10);
+        self.places[place].disk = disk;
+    }
+
+    /// The co-signer in a place, if it runs.
+    pub fn cosigner(&self, place: usize) -> Option<&Cosigner> {
+        self.places[place].cosigner.as_ref()
+    }
+
+    /// How many processes there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Runs until `until` says so; false when the time is over first.
+    pub fn run(&mut self, for_ms: u64, mut until: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now_ms + for_ms;
+        loop {
+            if until(self) {
+                return true;
+            }
+            let Some(at) = self.next_at().filter(|at| *at <= end) else {
+                self.now_ms = end;
+                return until(self);
+            };
+            self.now_ms = self.now_ms.max(at);
+            self.turn();
+        }
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        let delivery = self.queue.peek().map(|Reverse(d)| d.at);
+        let timers = self.places.iter().flat_map(|p| p.timers.values().copied());
+        let starts = self.places.iter().filter(|p| p.cosigner.is_none()).map(|p| p.starts_at);
+        delivery.into_iter().chain(timers).chain(starts).min()
+    }
+
+    fn turn(&mut self) {
+        let now = self.now_ms;
+        if let Some(place) =
+            (0..self.len()).find(|p| self.places[*p].cosigner.is_none() && self.places[*p].starts_at <= now)
+        {
+            self.start(place);
+            return;
+        }
+        for place in 0..self.len() {
+            let due = self.places[place].timers.iter().find(|(_, at)| **at <= now).map(|(t, _)| *t);
+            if let Some(timer) = due {
+                self.places[place].timers.remove(&timer);
+                self.step(place, Event::Timer(timer));
+                return;
+            }
+        }
+        if let Some(Reverse(delivery)) = self.queue.pop() {
+            let message = wire::decode(&delivery.message).expect("what was encoded");
+            self.step(delivery.place, Event::Message { from: Asker::Server, message });
+        }
+    }
+
+    fn start(&mut self, place: usize) {
+        let who = COSIGNERS[self.places[place].who];
+        let genesis = self.deployment.genesis.clone();
+        let disk = self.places[place].disk.clone();
+        let opened = Cosigner::open(genesis, name(who), secrets(who), vault(), &disk);
+        let mut cosigner = opened.unwrap_or_else(|e| panic!("{who} does not start from its own disk: {e}"));
+        let mut nonce = [0; 32];
+        self.rng.fill_bytes(&mut nonce);
+        let effects = cosigner.start(self.now_ms, false, Hash(nonce));
+        self.places[place].cosigner = Some(cosigner);
+        if self.carry_out(place, effects) {
+            self.step(place, Event::Connected);
+            for envelope in self.submitted.clone() {
+                self.send(place, None, &ToCosigner::Submit { envelope: Blob(envelope.bytes()) });
+            }
+        }
+    }
+
+    fn step(&mut self, place: usize, event: Event) {
+        let now = self.now_ms;
+        let Some(mut cosigner) = self.places[place].cosigner.take() else { return };
+        let effects = cosigner.step(now, event, &mut self.rng);
+        self.places[place].cosigner = Some(cosigner);
+        self.carry_out(place, effects);
+    }
+
+    /// Carries effects out in order; says false when the process was killed on the way.
+    fn carry_out(&mut self, place: usize, effects: Vec<Effect>) -> bool {
+        for effect in effects {
+            if self.chance(10_000, self.weather.kill) {
+                let down_ms = self.below(3_000);
+                self.kill(place, down_ms);
+                return false;
+            }
+            match effect {
+                Effect::Append(file, bytes) => self.records(place, file).push(bytes),
+                Effect::Replace(file, records) => *self.records(place, file) = records,
+                Effect::Keep(file, bytes) => {
+                    let shares = &mut self.places[place].disk.shares;
+                    shares.retain(|(name, _)| *name != file);
+                    shares.push((file, bytes));
+                }
+                Effect::ToServer(message) | Effect::Reply(message) => self.say(place, message),
+                Effect::SetTimer { timer, after_ms } => {
+                    let at = self.now_ms + after_ms;
+                    self.places[place].timers.insert(timer, at);
+                }
+            }
+        }
+        true
+    }
+
+    fn records(&mut self, place: usize, file: File) -> &mut Vec<Vec<u8>> {
+        let disk = &mut self.places[place].disk;
+        match file {
+            File::Log => &mut disk.log,
+            File::Agreement => &mut disk.agreement,
+            File::Guard => &mut disk.guard,
+        }
+    }
+
+    fn say(&mut self, place: usize, message: FromCosigner) {
+        match message {
+            FromCosigner::Peer { to, bytes } => {
+                let from = name(COSIGNERS[self.places[place].who]);
+                for other in 0..self.len() {
+                    let who = self.places[other].who;
+                    let addressed = to.as_ref().is_none_or(|to| to.as_str() == COSIGNERS[who]);
+                    if addressed && who != self.places[place].who {
+                        self.send(
+                            other,
+                            Some(place),
+                            &ToCosigner::Peer { from: from.clone(), bytes: bytes.clone() },
+                        );
+                    }
+                }
+            }
+            FromCosigner::Statement { envelope } => {
+                self.submit(Envelope::parse(&envelope.0).expect("a co-signer's own statement"));
+            }
+            FromCosigner::Log(piece) => {
+                self.check_heads(&piece.note);
+                self.said.push((place, FromCosigner::Log(piece)));
+            }
+            other => self.said.push((place, other)),
+        }
+    }
+
+    /// The invariant: never two final heads of one size.
+    fn check_heads(&mut self, note: &str) {
+        if note.is_empty() {
+            return;
+        }
+        let note = SignedNote::parse(note).expect("a head that a co-signer calls final");
+        let head = Checkpoint::parse(&note.body).expect("a checkpoint");
+        let known = self.heads.entry(head.size).or_insert_with(|| head.clone());
+        assert_eq!(*known, head, "two final heads of one size");
+    }
+}

@@ -1,0 +1,96 @@
+//! Four co-signers, their production code, under a seeded hostile relay.
+
+use custody::statement::{Body, Freeze, Scope};
+use sim::deployment::Deployment;
+use sim::relay::{Cluster, Weather};
+
+/// Seeds that `cargo test` runs. `KEYWARD_SEED=n` runs that one.
+const SEEDS: u64 = 1_000;
+
+fn frozen(cluster: &Cluster, place: usize) -> usize {
+    cluster.cosigner(place).map_or(0, |c| c.final_state().freezes().len())
+}
+
+fn all_at(cluster: &Cluster, freezes: usize) -> bool {
+    (0..4).all(|place| frozen(cluster, place) >= freezes)
+}
+
+#[test]
+fn a_statement_becomes_final_and_the_system_falls_idle() {
+    let mut cluster = Cluster::new(1, Deployment::default(), false);
+    assert!(cluster.run(5_000, |c| (0..4).all(|p| c.cosigner(p).is_some_and(|c| c.may_release()))));
+    let now = cluster.now_s();
+    let freeze = cluster.deployment.sign("alice", now, Body::Freeze(Freeze { scope: Scope::Everything }));
+    cluster.submit(freeze);
+    assert!(cluster.run(5_000, |c| all_at(c, 1)), "not final after five seconds");
+    let heights: Vec<u64> = (0..4).map(|p| cluster.cosigner(p).unwrap().final_head().0).collect();
+    cluster.run(60_000, |_| false);
+    let later: Vec<u64> = (0..4).map(|p| cluster.cosigner(p).unwrap().final_head().0).collect();
+    assert_eq!(heights, later, "an idle system makes no batches");
+}
+
+/// One run: statements under bad weather, then calm; everything submitted must become final, and no two
+/// heads of one size (checked by the cluster at every head).
+fn storm(seed: u64, twins: bool) {
+    let mut cluster = Cluster::new(seed, Deployment::default(), twins);
+    let mut wanted = 0;
+    for round in 0..4u64 {
+        let roll = seed.wrapping_mul(31).wrapping_add(round);
+        cluster.weather = Weather {
+            loss: (roll % 300) as u32,
+            repeat: (roll % 200) as u32,
+            delay_ms: 5 + roll % 400,
+            kill: (roll % 7 * 15) as u32,
+            cut: false,
+        };
+        cluster.recut(roll % 3 == 0 || twins, twins);
+        let by = ["alice", "bob", "carol", "dave"][(roll % 4) as usize];
+        let now = cluster.now_s();
+        let freeze = cluster.deployment.sign(by, now, Body::Freeze(Freeze { scope: Scope::Everything }));
+        cluster.submit(freeze);
+        wanted += 1;
+        cluster.run(1_500, |_| false);
+    }
+    cluster.weather = Weather::CALM;
+    cluster.recut(twins, twins);
+    // The relay is honest from here on: it brings every statement to everybody again.
+    for place in 0..cluster.len() {
+        cluster.kill(place, 10);
+    }
+    let honest = if twins { vec![0, 1, 3] } else { vec![0, 1, 2, 3] };
+    if twins {
+        // One liar stays away: the other three must go on without it.
+        cluster.kill(2, u64::MAX / 4);
+        cluster.kill(4, u64::MAX / 4);
+        cluster.recut(false, true);
+    }
+    let done = cluster.run(60_000, |c| honest.iter().all(|p| frozen(c, *p) >= wanted));
+    assert!(
+        done,
+        "seed {seed}: {:?} of {wanted} after a minute of calm",
+        honest.iter().map(|p| frozen(&cluster, *p)).collect::<Vec<_>>()
+    );
+}
+
+fn seeds(twins: bool, count: u64) {
+    let one = std::env::var("KEYWARD_SEED").ok().and_then(|s| s.parse().ok());
+    let range = one.map_or(0..count, |seed: u64| seed..seed + 1);
+    for seed in range {
+        let run = std::panic::catch_unwind(|| storm(seed, twins));
+        if let Err(cause) = run {
+            let test = if twins { "one_co_signer_lies" } else { "crashes_and_bad_weather" };
+            eprintln!("again with: KEYWARD_SEED={seed} cargo test -p sim --test cosigners {test}");
+            std::panic::resume_unwind(cause);
+        }
+    }
+}
+
+#[test]
+fn crashes_and_bad_weather() {
+    seeds(false, SEEDS / 2);
+}
+
+#[test]
+fn one_co_signer_lies() {
+    seeds(true, SEEDS / 2);
+}
