@@ -63,16 +63,17 @@ pub(crate) struct Core {
     pub(crate) pending: Pending,
     pub(crate) labels: BTreeMap<Hash, Label>,
     pub(crate) shares: Shares,
-    pub(crate) kept: BTreeSet<(Hash, u32, Name)>,
-    pub(crate) signed: BTreeMap<Hash, Blob>,
+    /// Shared with the worker, which looks at them in every turn.
+    pub(crate) kept: Arc<BTreeSet<(Hash, u32, Name)>>,
+    pub(crate) signed: Arc<BTreeMap<Hash, Blob>>,
     pub(crate) connected: BTreeSet<Name>,
     pub(crate) published: Published,
     pub(crate) alarms: Alarms,
     pub(crate) inbox: Vec<News>,
     /// The worker has something to do.
     pub(crate) woken: bool,
-    /// The height that a co-signer was asked for last, so that nobody makes us ask for ever.
-    asked: BTreeMap<Name, u64>,
+    /// The height that a co-signer was asked for last, and when, so that nobody makes us ask in a loop.
+    asked: BTreeMap<Name, (u64, u64)>,
     log: Lines,
     facts: Lines,
 }
@@ -212,8 +213,8 @@ impl Desk {
             pending,
             labels: found.labels,
             shares: Shares::default(),
-            kept: found.kept,
-            signed: found.signed,
+            kept: Arc::new(found.kept),
+            signed: Arc::new(found.signed),
             connected: BTreeSet::new(),
             published: Published::default(),
             alarms: Alarms::default(),
@@ -382,7 +383,7 @@ impl Desk {
                 }
             }
             FromCosigner::ShareKept { ceremony, slot } => {
-                if core.kept.insert((ceremony, slot, from.clone())) {
+                if Arc::make_mut(&mut core.kept).insert((ceremony, slot, from.clone())) {
                     core.keep(&Fact::Kept { ceremony, slot, holder: from.clone() }, false);
                 }
                 self.wake(&mut core);
@@ -403,7 +404,9 @@ impl Desk {
         match adopted {
             Ok(Adopted::Nothing | Adopted::Grew { more: false }) => {}
             Ok(Adopted::Gap | Adopted::Grew { more: true }) => {
-                if core.asked.insert(from.clone(), next) != Some(next) {
+                let now = now_s();
+                if core.asked.get(from).is_none_or(|(height, at)| *height != next || *at < now) {
+                    core.asked.insert(from.clone(), (next, now));
                     self.send([from], &ToCosigner::Log { from: next });
                 }
             }
@@ -451,7 +454,7 @@ impl Core {
     /// Keeps a finished transaction.
     pub(crate) fn keep_signed(&mut self, authorisation: Hash, transaction: Blob) {
         self.keep(&Fact::Signed { authorisation, transaction: transaction.clone() }, true);
-        self.signed.insert(authorisation, transaction);
+        Arc::make_mut(&mut self.signed).insert(authorisation, transaction);
     }
 
     /// Keeps where a transaction is.

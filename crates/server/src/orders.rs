@@ -87,6 +87,8 @@ struct Order {
 pub struct Orders {
     open: BTreeMap<Job, Order>,
     blamed: BTreeSet<Name>,
+    /// When [`Orders::due`] was asked last.
+    looked_ms: u64,
 }
 
 impl Orders {
@@ -98,6 +100,7 @@ impl Orders {
         connected: &BTreeSet<Name>,
         mut random: impl FnMut() -> u32,
     ) -> Vec<(Vec<Name>, ToCosigner)> {
+        self.looked_ms = now_ms;
         let wanted: BTreeSet<&Job> = wants.iter().map(|want| &want.job).collect();
         self.open.retain(|job, _| wanted.contains(job));
         let mut out = Vec::new();
@@ -158,9 +161,10 @@ impl Orders {
         self.open.get(&Job::Spend(*authorisation))?.problem.as_deref()
     }
 
-    /// When to look again. Orders for which nobody is connected wait for a connection.
+    /// When to look again: at the next end of an attempt or pause that was not over at the last look. Orders
+    /// for which nobody is connected wait for a connection, those over the limit for the end of another.
     pub fn wake_ms(&self) -> Option<u64> {
-        self.open.values().map(|order| order.until_ms).filter(|until| *until > 0).min()
+        self.open.values().map(|order| order.until_ms).filter(|until| *until > self.looked_ms).min()
     }
 }
 
@@ -255,6 +259,7 @@ mod tests {
         let mut orders = Orders::default();
         assert_eq!(orders.due(0, &jobs, &all, || 0).len(), ORDERS_LIMIT);
         assert!(orders.due(1, &jobs, &all, || 0).is_empty());
+        assert_eq!(orders.wake_ms(), Some(TIME), "the one over the limit waits without spinning");
         assert_eq!(orders.due(2, &jobs[1..], &all, || 0).len(), 1);
         orders.due(3, &[], &all, || 0);
         assert_eq!(orders.wake_ms(), None);

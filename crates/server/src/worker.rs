@@ -53,8 +53,8 @@ struct Turn {
     state: State,
     proposed: Vec<Authorise>,
     connected: BTreeSet<Name>,
-    kept: BTreeSet<(Hash, u32, Name)>,
-    signed: BTreeMap<Hash, Blob>,
+    kept: Arc<BTreeSet<(Hash, u32, Name)>>,
+    signed: Arc<BTreeMap<Hash, Blob>>,
 }
 
 impl Worker {
@@ -102,8 +102,8 @@ impl Worker {
             state: core.replica.state().clone(),
             proposed: core.pending.proposed(),
             connected: core.connected.clone(),
-            kept: core.kept.clone(),
-            signed: core.signed.clone(),
+            kept: Arc::clone(&core.kept),
+            signed: Arc::clone(&core.signed),
         };
         (turn, news)
     }
@@ -165,8 +165,8 @@ impl Worker {
         if known.is_none_or(|a| txid != Some(a.txid)) {
             core.alarm(format!("{from} sent another transaction than authorisation {authorisation} allows"));
         } else if !core.signed.contains_key(&authorisation) {
-            core.keep_signed(authorisation, transaction.clone());
-            turn.signed.insert(authorisation, transaction);
+            core.keep_signed(authorisation, transaction);
+            turn.signed = Arc::clone(&core.signed);
         }
     }
 

@@ -126,6 +126,17 @@ impl Signers {
         self.running[who].address
     }
 
+    /// The resident memory of a running process, in kB.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory_kb(&self, who: &str) -> u64 {
+        let id = self.running[who].child.id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("its resident memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Whether a process runs.
     pub fn runs(&self, who: &str) -> bool {
         self.running.contains_key(who)

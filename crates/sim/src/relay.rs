@@ -31,11 +31,13 @@ pub struct Weather {
     pub kill: u32,
     /// Whether the network is cut into two parts.
     pub cut: bool,
+    /// Whether co-signatures are withheld, so that heads are decided and never final.
+    pub withhold_heads: bool,
 }
 
 impl Weather {
     /// An honest relay.
-    pub const CALM: Self = Self { loss: 0, repeat: 0, delay_ms: 5, kill: 0, cut: false };
+    pub const CALM: Self = Self { loss: 0, repeat: 0, delay_ms: 5, kill: 0, cut: false, withhold_heads: false };
 }
 
 /// One running or stopped process of a co-signer.
@@ -68,6 +70,8 @@ pub struct Cluster {
     pub weather: Weather,
     /// Simulated time, milliseconds since 1970.
     pub now_ms: u64,
+    /// How often a process was killed between two effects.
+    pub kills: u64,
     /// Every message that a co-signer gave to the server, other than those to its peers.
     pub said: Vec<(usize, FromCosigner)>,
     places: Vec<Place>,
@@ -96,6 +100,7 @@ impl Cluster {
             rng: ChaCha20Rng::seed_from_u64(seed),
             weather: Weather::CALM,
             now_ms,
+            kills: 0,
             said: Vec::new(),
             side: vec![false; places.len()],
             places,
@@ -274,6 +279,7 @@ impl Cluster {
         for effect in effects {
             if self.chance(10_000, self.weather.kill) {
                 let down_ms = self.below(3_000);
+                self.kills += 1;
                 self.kill(place, down_ms);
                 return false;
             }
@@ -306,6 +312,7 @@ impl Cluster {
 
     fn say(&mut self, place: usize, message: FromCosigner) {
         match message {
+            FromCosigner::Peer { bytes, .. } if self.weather.withhold_heads && is_cosignature(&bytes) => {}
             FromCosigner::Peer { to, bytes } => {
                 let from = name(COSIGNERS[self.places[place].who]);
                 for other in 0..self.len() {
@@ -341,4 +348,8 @@ impl Cluster {
         let known = self.heads.entry(head.size).or_insert_with(|| head.clone());
         assert_eq!(*known, head, "two final heads of one size");
     }
+}
+
+fn is_cosignature(bytes: &Blob) -> bool {
+    bytes.0.starts_with(b"{\"cosignature\"") || bytes.0.starts_with(b"{\"log\"")
 }

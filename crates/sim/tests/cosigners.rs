@@ -1,6 +1,6 @@
 //! Four co-signers, their production code, under a seeded hostile relay.
 
-use custody::statement::{Body, Freeze, Scope};
+use custody::statement::{Body, Freeze, Revoke, Scope};
 use sim::deployment::Deployment;
 use sim::relay::{Cluster, Weather};
 
@@ -29,9 +29,28 @@ fn a_statement_becomes_final_and_the_system_falls_idle() {
     assert_eq!(heights, later, "an idle system makes no batches");
 }
 
+/// Two revocations of one key are both held, and only one can stand in a batch: the other's hold ends, and
+/// the log goes on (P9).
+#[test]
+fn what_cannot_stand_in_a_batch_holds_no_vote() {
+    let mut cluster = Cluster::new(2, Deployment::default(), false);
+    assert!(cluster.run(5_000, |c| (0..4).all(|p| c.cosigner(p).is_some_and(|c| c.may_release()))));
+    let now = cluster.now_s();
+    let key = custody::statement::key_id(&custody::Hash(sim::deployment::key("dave").verifying_key().to_bytes()));
+    let revocations = [(); 2].map(|()| cluster.deployment.sign("dave", now, Body::Revoke(Revoke { key })));
+    for revocation in revocations {
+        cluster.submit(revocation);
+    }
+    let freeze = cluster.deployment.sign("alice", now, Body::Freeze(Freeze { scope: Scope::Everything }));
+    cluster.submit(freeze);
+    assert!(cluster.run(10_000, |c| all_at(c, 1)), "the log stands still");
+    let revoked = |c: &Cluster| c.cosigner(0).unwrap().final_state().key(&key).unwrap().revoked_at.is_some();
+    assert!(cluster.run(10_000, revoked));
+}
+
 /// One run: statements under bad weather, then calm; everything submitted must become final, and no two
 /// heads of one size (checked by the cluster at every head).
-fn storm(seed: u64, twins: bool) {
+fn storm(seed: u64, twins: bool) -> u64 {
     let mut cluster = Cluster::new(seed, Deployment::default(), twins);
     let mut wanted = 0;
     for round in 0..4u64 {
@@ -41,7 +60,7 @@ fn storm(seed: u64, twins: bool) {
             repeat: (roll % 200) as u32,
             delay_ms: 5 + roll % 400,
             kill: (roll % 7 * 15) as u32,
-            cut: false,
+            ..Weather::CALM
         };
         cluster.recut(roll % 3 == 0 || twins, twins);
         let by = ["alice", "bob", "carol", "dave"][(roll % 4) as usize];
@@ -70,19 +89,25 @@ fn storm(seed: u64, twins: bool) {
         "seed {seed}: {:?} of {wanted} after a minute of calm",
         honest.iter().map(|p| frozen(&cluster, *p)).collect::<Vec<_>>()
     );
+    cluster.kills
 }
 
 fn seeds(twins: bool, count: u64) {
     let one = std::env::var("KEYWARD_SEED").ok().and_then(|s| s.parse().ok());
     let range = one.map_or(0..count, |seed: u64| seed..seed + 1);
+    let mut kills = 0;
     for seed in range {
-        let run = std::panic::catch_unwind(|| storm(seed, twins));
-        if let Err(cause) = run {
-            let test = if twins { "one_co_signer_lies" } else { "crashes_and_bad_weather" };
-            eprintln!("again with: KEYWARD_SEED={seed} cargo test -p sim --test cosigners {test}");
-            std::panic::resume_unwind(cause);
+        match std::panic::catch_unwind(|| storm(seed, twins)) {
+            Ok(killed) => kills += killed,
+            Err(cause) => {
+                let test = if twins { "one_co_signer_lies" } else { "crashes_and_bad_weather" };
+                eprintln!("again with: KEYWARD_SEED={seed} cargo test -p sim --test cosigners {test}");
+                std::panic::resume_unwind(cause);
+            }
         }
     }
+    println!("{kills} processes were killed between two effects");
+    assert!(one.is_some() || kills > count, "the weather was too fair to show anything");
 }
 
 #[test]

@@ -9,14 +9,14 @@ use custody::effects::{Branch, Decoder as _, Sats, TypedInput};
 use custody::genesis::REGTEST;
 use custody::name::Label;
 use custody::payment::{Allocate, Authorise, NewAnchor, Request, RequestOutput, TypedTransaction};
-use custody::statement::{Approve, Body, Propose, key_id};
+use custody::statement::{Approve, Body, Freeze, Propose, Scope, key_id};
 use custody::{Blob, Hash};
 use ed25519_dalek::Signer as _;
 use keys::seal::{SealDomain, SealPublic, seal};
 use keys::seed::Seed;
 use keys::share::deal;
 use rand_core::OsRng;
-use sim::deployment::{COSIGNERS, Deployment, key, name};
+use sim::deployment::{Deployment, key, name};
 use sim::relay::Cluster;
 use wire::message::{FromCosigner, ToCosigner};
 
@@ -230,5 +230,29 @@ fn two_of_three_sign_what_two_people_approved() {
     let signatures: Vec<[u8; 64]> = signed.input.iter().map(|i| i.witness[0].try_into().unwrap()).collect();
     let spent = [(decoder.own_script(&account, Branch::Receive, 0).unwrap(), Sats(1_000_000))];
     chain::finish::verify_spend(&built.raw, &spent, &signatures).unwrap();
-    assert_eq!(COSIGNERS.len(), 4);
+
+    // The server lets a freeze be decided and withholds the co-signatures, so that its head never becomes
+    // final: the signers obey it all the same (P16, P27).
+    cluster.said.clear();
+    cluster.weather.withhold_heads = true;
+    let now = cluster.now_s();
+    let freeze = cluster.deployment.sign("dave", now, Body::Freeze(Freeze { scope: Scope::Everything }));
+    let height = |c: &Cluster, p: usize| c.cosigner(p).unwrap().final_head().0;
+    let before = height(&cluster, 0);
+    cluster.submit(freeze.clone());
+    let decided = |c: &Cluster| (0..3).all(|p| c.cosigner(p).unwrap().decided_height() > before);
+    assert!(cluster.run(5_000, decided));
+    assert_eq!(height(&cluster, 0), before, "withheld");
+    for holder in ["s1", "s2"] {
+        let sign = ToCosigner::Sign { authorisation, holders: sets()[0].clone(), attempt: 99 };
+        cluster.order(holder, &sign);
+    }
+    cluster.run(1_000, |_| false);
+    let rule = |m: &FromCosigner| match m {
+        FromCosigner::Refused { rule, .. } => Some(rule.clone()),
+        FromCosigner::Signed { .. } => Some("signed".into()),
+        _ => None,
+    };
+    let rules: Vec<String> = cluster.said.iter().filter_map(|(_, m)| rule(m)).collect();
+    assert_eq!(rules, ["P16.frozen", "P16.frozen"]);
 }

@@ -20,7 +20,9 @@ use custody::statement::{Body, Envelope};
 use custody::{Blob, Hash};
 use fixtures::{Account, World, key, name};
 use tempfile::TempDir;
-use wire::message::{FromCosigner, FromServer, Log, PaymentStatus, ReceiptState, ServerStatus, ToCosigner, ToServer};
+use wire::message::{
+    FromCosigner, FromServer, Log, PaymentStatus, ReceiptState, ServerStatus, ToCosigner, ToServer,
+};
 use wire::{Connection, Listener, TlsKey};
 
 use crate::node::Node;
@@ -75,7 +77,9 @@ impl Brain {
         match message {
             ToCosigner::Log { from } => self.say(who, &FromCosigner::Log(piece(&self.world, from))),
             ToCosigner::Submit { envelope } if !self.deaf => self.submit(who, &envelope),
-            ToCosigner::Share { ceremony, slot, .. } => self.say(who, &FromCosigner::ShareKept { ceremony, slot }),
+            ToCosigner::Share { ceremony, slot, .. } => {
+                self.say(who, &FromCosigner::ShareKept { ceremony, slot })
+            }
             ToCosigner::Sign { authorisation, holders, .. } => {
                 let silent = holders.iter().any(|h| self.silent.contains(h.as_str()));
                 if holders[0].as_str() == who && !silent {
@@ -136,7 +140,8 @@ impl Brain {
 fn cosigner(who: &'static str, brain: &Arc<Mutex<Brain>>) -> SocketAddr {
     let server = tls("server").public();
     let listener =
-        Listener::bind("127.0.0.1:0".parse().unwrap(), &tls(who), Arc::new(move |key| *key == server)).unwrap();
+        Listener::bind("127.0.0.1:0".parse().unwrap(), &tls(who), Arc::new(move |key| *key == server))
+            .unwrap();
     let address = listener.local_addr();
     let brain = Arc::clone(brain);
     thread::spawn(move || {

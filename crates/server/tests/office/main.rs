@@ -77,7 +77,8 @@ fn a_client_submits_waits_and_reads_the_log_and_strangers_get_nothing() {
     assert!(again.iter().all(|(_, state)| *state == ReceiptState::Consumed), "{again:?}");
     let junk = alice.ask(&ToServer::Submit { envelope: Blob(vec![0]), labels: vec![] });
     assert!(matches!(junk, FromServer::Error { code, .. } if code == "P1.form"));
-    let stranger = wire::connect(house.address(), &tls("mallory"), tls("server").public(), Duration::from_secs(5));
+    let stranger =
+        wire::connect(house.address(), &tls("mallory"), tls("server").public(), Duration::from_secs(5));
     assert!(stranger.is_err());
 }
 
@@ -138,9 +139,7 @@ fn a_forged_or_forked_log_is_reported_and_never_adopted() {
 fn a_payment_is_built_signed_broadcast_bumped_and_confirmed_across_kills() {
     let mut house = funded(1_000_000);
     let mut alice = house.client("alice");
-    wait("the balance", || {
-        (alice.status().balances == [(name("main"), "1000000".to_owned())]).then_some(())
-    });
+    wait("the balance", || (alice.status().balances == [(name("main"), "1000000".to_owned())]).then_some(()));
     let request = ask_for(&house, &mut alice, 100_000);
     let first = alice.payment("broadcast");
     assert_eq!(first.requests, [request]);
@@ -255,7 +254,8 @@ fn an_idle_server_uses_no_processor_time_and_asks_no_node() {
     let house = House::start(World::new(genesis()));
     let ticks = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", house.pid())).unwrap();
-        let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split_whitespace().flat_map(str::parse).collect();
+        let fields: Vec<u64> =
+            stat.rsplit(')').next().unwrap().split_whitespace().flat_map(str::parse).collect();
         // Fields 14 and 15 of proc(5), user and system time, counted among the numbers behind the name.
         fields[10] + fields[11]
     };
@@ -264,4 +264,57 @@ fn an_idle_server_uses_no_processor_time_and_asks_no_node() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(ticks() - before <= 1, "{} ticks of a hundredth of a second", ticks() - before);
     assert_eq!(house.node.calls(), 0);
+}
+
+#[test]
+fn a_gap_in_the_log_is_asked_for() {
+    let house = House::start(World::open(genesis()));
+    let mut alice = house.client("alice");
+    let height = house.state().clock().height;
+    wait("the log", || (alice.status().height == height).then_some(()));
+    let mut brain = house.brain.lock().unwrap();
+    brain.world.tick(0);
+    brain.world.tick(0);
+    brain.say("s1", &FromCosigner::Log(piece(&brain.world, height + 2)));
+    drop(brain);
+    wait("both batches", || (alice.status().height == height + 2).then_some(()));
+    let asked = ("s1".to_owned(), ToCosigner::Log { from: height + 1 });
+    assert!(house.brain.lock().unwrap().heard.contains(&asked));
+}
+
+#[test]
+fn bumps_that_cannot_be_say_why() {
+    let house = funded(1_000_000);
+    let mut alice = house.client("alice");
+    wait("the coins", || (!alice.status().balances.is_empty()).then_some(()));
+    let mut ask = |request, fee_rate_sat_vb| match alice.ask(&ToServer::Bump { request, fee_rate_sat_vb }) {
+        FromServer::Error { code, why } => (code, why),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ask(Hash([1; 32]), 0).0, "fee-rate");
+    assert_eq!(ask(Hash([1; 32]), 10_001).0, "fee-rate");
+    for rate in [1, 10_000] {
+        let (code, why) = ask(Hash([1; 32]), rate);
+        assert!(code == "bump" && why.contains("P5.reference"), "{code}: {why}");
+    }
+}
+
+#[test]
+fn init_makes_keys_once_and_says_which() {
+    let directory = tempfile::tempdir().unwrap();
+    let init = |out: Option<&str>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_keyward-server"));
+        command.args(["init", "--id", "server", "--dir"]).arg(directory.path().join("data"));
+        if let Some(out) = out {
+            command.arg("--out").arg(directory.path().join(out));
+        }
+        command.output().unwrap()
+    };
+    assert!(init(Some("machine.json")).status.success());
+    let written = std::fs::read(directory.path().join("machine.json")).unwrap();
+    let machine: custody::document::Machine = custody::canon::decode(&written).unwrap();
+    assert_eq!(machine.id, name("server"));
+    let keys = server::machine::Keys::open(&directory.path().join("data")).unwrap();
+    assert_eq!(keys.machine(), machine);
+    assert!(!init(None).status.success());
 }

@@ -27,9 +27,11 @@ pub(crate) struct Chain {
 impl Chain {
     fn mine(&mut self, transactions: Vec<Transaction>) {
         let height = u32::try_from(self.blocks.len()).unwrap();
-        let coinbase = plain(OutPoint::null(), height, TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new() });
+        let coinbase =
+            plain(OutPoint::null(), height, TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new() });
         let txdata: Vec<Transaction> = std::iter::once(coinbase).chain(transactions).collect();
-        let root = bitcoin::merkle_tree::calculate_root(txdata.iter().map(|tx| tx.compute_txid().to_raw_hash()));
+        let root =
+            bitcoin::merkle_tree::calculate_root(txdata.iter().map(|tx| tx.compute_txid().to_raw_hash()));
         let header = |nonce| Header {
             version: Version::TWO,
             prev_blockhash: self.blocks.last().unwrap().block_hash(),
@@ -106,7 +108,8 @@ impl Chain {
                     })
                 };
                 let own = self.unspent();
-                let own: Vec<Value> = own.iter().filter(|(_, o, _)| o.script_pubkey.is_p2tr()).map(coin).collect();
+                let own: Vec<Value> =
+                    own.iter().filter(|(_, o, _)| o.script_pubkey.is_p2tr()).map(coin).collect();
                 let best = self.blocks[tip].block_hash().to_string();
                 Ok(json!({"height": tip, "bestblock": best, "unspents": own, "total_amount": 0}))
             }
@@ -239,7 +242,10 @@ fn serve(stream: TcpStream, chain: &Mutex<Chain>) {
         }
     };
     let reply = reply.to_string();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", reply.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        reply.len()
+    );
     let mut stream = stream;
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(reply.as_bytes()));
 }

@@ -228,6 +228,11 @@ impl Cosigner {
         self.heads.last()
     }
 
+    /// The height of the newest decided batch, final or not.
+    pub fn decided_height(&self) -> u64 {
+        self.heads.height()
+    }
+
     /// Whether it votes and releases shares (P12).
     pub fn may_release(&self) -> bool {
         self.agreement.may_release()

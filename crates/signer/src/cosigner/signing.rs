@@ -223,6 +223,9 @@ impl Session {
                 }
                 self.shares.insert(from.clone(), parsed);
             }
+            // The server may bring a frame again: that blames nobody.
+            Payload::Commitments(list) if again(self.commitments.get(from), list, Commitment::to_bytes) => {}
+            Payload::Shares(list) if again(self.shares.get(from), list, SignatureShare::to_bytes) => {}
             Payload::Commitments(_) | Payload::Shares(_) => return Err(form("a second word in one round")),
         }
         Ok(())
@@ -293,6 +296,11 @@ impl Session {
             .and_then(|()| chain::finish::attach(&self.raw, &signatures));
         checked.map(Finished::Transaction).map_err(|e| (Refusal::new(Rule::Shape, e.to_string()), Vec::new()))
     }
+}
+
+/// Whether a list is the one that came first.
+fn again<T>(first: Option<&Vec<T>>, list: &[Blob], bytes: impl Fn(&T) -> Vec<u8>) -> bool {
+    first.is_some_and(|first| first.iter().map(bytes).eq(list.iter().map(|b| b.0.clone())))
 }
 
 /// The output that an input spends, as it must be if it is ours. If it is another, the signature is

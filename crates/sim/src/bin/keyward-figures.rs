@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bitcoin::hashes::Hash as _;
 use chain::BitcoinDecoder;
 use custody::effects::{Branch, Sats};
+use custody::payment::Allocate;
 use custody::genesis::REGTEST;
 use custody::state::State;
 use custody::statement::{Body, Envelope};
@@ -18,7 +19,9 @@ use keys::round::{self, Binding, Signable};
 use keys::seed::Seed;
 use keys::share::{HeldShare, ShareSecret, deal};
 use rand_core::OsRng;
+use sim::attacker::Scene;
 use sim::deployment::{BEGIN_S, Deployment, name};
+use wire::message::FromCosigner;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -51,8 +54,90 @@ fn main() -> Result<(), Failure> {
     println!("{:<44} {:>14} {:>14} {:>8}", "", "here", "floor", "ratio");
     signing()?;
     applying()?;
+    over_the_wire();
     sizes();
     Ok(())
+}
+
+/// Payments that are signed one after the other, and then many at a time.
+const PAYMENTS: usize = 100;
+
+/// Orders under way at a time when the rate is measured.
+const UNDER_WAY: usize = 16;
+
+/// Batches of one statement that are agreed on one after the other.
+const BATCHES: usize = 100;
+
+/// Statements that are agreed on together, as many as a co-signer lets wait.
+const TOGETHER: usize = 400;
+
+fn middle(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Real processes of three signers and a witness, on one machine, each with its disk and TLS.
+fn over_the_wire() {
+    let mut scene = Scene::ready();
+    let allocate = |scene: &mut Scene| {
+        let (wallet, client) = (name("main"), name("acme"));
+        scene.write("server", Body::Allocate(Allocate { wallet, client, branch: Branch::Receive, count: 1 }))
+    };
+    let mut times = Vec::new();
+    for _ in 0..BATCHES {
+        let envelope = allocate(&mut scene);
+        let begun = Instant::now();
+        scene.server.submit(&envelope);
+        scene.server.wait("a batch", |v| v.outcome(&envelope).map(|_| ()));
+        times.push(begun.elapsed());
+        scene.server.settle();
+    }
+    row("one statement agreed, median", millis(middle(times)), "10 ms goal", "-");
+
+    let envelopes: Vec<Envelope> = (0..TOGETHER).map(|_| allocate(&mut scene)).collect();
+    let begun = Instant::now();
+    for envelope in &envelopes {
+        scene.server.submit(envelope);
+    }
+    scene.server.wait("all batches", |v| envelopes.iter().all(|e| v.outcome(e).is_some()).then_some(()));
+    let rate = TOGETHER as f64 / begun.elapsed().as_secs_f64();
+    row("statements agreed per second", format!("{rate:.0} /s"), "-", "-");
+
+    let payment = scene.paid(100_000).authorisation;
+    let mut times = Vec::new();
+    for _ in 0..PAYMENTS {
+        let mark = scene.server.mark();
+        let begun = Instant::now();
+        scene.order(payment, ["s1", "s2"]);
+        if scene.result(mark, payment).is_ok() {
+            times.push(begun.elapsed());
+        }
+    }
+    row("FROST 2-of-3 through processes, median", millis(middle(times)), "5 ms goal", "-");
+
+    let mark = scene.server.mark();
+    let begun = Instant::now();
+    let mut ordered = 0;
+    let mut done = 0;
+    while done < PAYMENTS * 3 {
+        while ordered < PAYMENTS * 3 && ordered - done < UNDER_WAY {
+            scene.order(payment, ["s1", "s2"]);
+            ordered += 1;
+        }
+        done = scene.server.wait("more signatures", |v| {
+            let since = v.said.iter().skip(mark);
+            let signed = since.filter(|(_, m)| matches!(m, FromCosigner::Signed { .. })).count();
+            (signed > done).then_some(signed)
+        });
+    }
+    let rate = done as f64 / begun.elapsed().as_secs_f64();
+    row("FROST signatures per second", format!("{rate:.0} /s"), "300 /s goal", "-");
+    let memory = scene.signers.memory_kb("s1") as f64 / 1e3;
+    row("memory of a signer", format!("{memory:.0} MB"), "50 MB goal", "-");
 }
 
 /// A digest to sign: the only way to one is a decoded transaction.

@@ -20,7 +20,7 @@ const FEE_SAT: u64 = 1_000;
 
 /// A customer.
 #[derive(Debug)]
-pub struct Customer {
+pub(super) struct Customer {
     secp: Secp256k1<All>,
     key: Keypair,
     coin: Option<(OutPoint, TxOut)>,
@@ -37,7 +37,7 @@ impl Customer {
     ///
     /// # Panics
     /// Never: 32 random bytes are a key but for odds of 2⁻¹²⁸, and then others are taken.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let secp = Secp256k1::new();
         let key = loop {
             let mut secret = [0; 32];
@@ -50,7 +50,7 @@ impl Customer {
     }
 
     /// The customer's own address.
-    pub fn address(&self) -> Address {
+    pub(super) fn address(&self) -> Address {
         Address::p2tr(&self.secp, self.key.x_only_public_key().0, None, Network::Regtest)
     }
 
@@ -58,7 +58,7 @@ impl Customer {
     ///
     /// # Errors
     /// What the node refuses.
-    pub fn mine_coins(&mut self, node: &Node) -> Result<(), Failure> {
+    pub(super) fn mine_coins(&mut self, node: &Node) -> Result<(), Failure> {
         let blocks = node.mine(101, &self.address().to_string())?;
         let first = blocks.first().ok_or("the node mined nothing")?;
         let bytes = node.rpc().block(&first.parse()?)?;
@@ -73,7 +73,7 @@ impl Customer {
     ///
     /// # Errors
     /// No coins, or a node that refuses.
-    pub fn pay(&mut self, node: &Node, to: &str, amount: u64) -> Result<String, Failure> {
+    pub(super) fn pay(&mut self, node: &Node, to: &str, amount: u64) -> Result<String, Failure> {
         let (outpoint, coin) = self.coin.take().ok_or("the customer has no coins")?;
         let to = to.parse::<Address<_>>()?.require_network(Network::Regtest)?;
         let rest = coin.value.to_sat().checked_sub(amount + FEE_SAT).ok_or("the customer has too little")?;
@@ -91,7 +91,7 @@ impl Customer {
         let mut cache = SighashCache::new(&mut tx);
         let digest =
             cache.taproot_key_spend_signature_hash(0, &Prevouts::All(&[coin]), TapSighashType::Default)?;
-        let key = self.key.tap_tweak(&self.secp, None).to_inner();
+        let key = self.key.tap_tweak(&self.secp, None).to_keypair();
         let signature = self.secp.sign_schnorr_no_aux_rand(&Message::from_digest(digest.to_byte_array()), &key);
         *cache.witness_mut(0).ok_or("no input")? = Witness::from_slice(&[signature.as_ref()]);
         let txid = node.rpc().send_raw_transaction(&consensus::serialize(&tx))?;

@@ -9,7 +9,7 @@ use super::{Failure, programs, text};
 
 /// One person.
 #[derive(Debug)]
-pub struct Person {
+pub(super) struct Person {
     /// The handle.
     pub id: String,
     home: PathBuf,
@@ -19,7 +19,7 @@ pub struct Person {
 }
 
 /// A secret for this run, as text.
-pub fn secret() -> String {
+pub(super) fn secret() -> String {
     let mut bytes = [0; 16];
     OsRng.fill_bytes(&mut bytes);
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -30,7 +30,7 @@ impl Person {
     ///
     /// # Errors
     /// What `keyward person new` says.
-    pub fn new(id: &str, name: &str, directory: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(id: &str, name: &str, directory: &Path) -> Result<Self, Failure> {
         let home = directory.join("people").join(id);
         std::fs::create_dir_all(&home)?;
         let device = home.join("device.json");
@@ -48,22 +48,22 @@ impl Person {
     }
 
     /// The public part of the device key.
-    pub fn public_file(&self) -> PathBuf {
+    pub(super) fn public_file(&self) -> PathBuf {
         self.device.with_extension("json.pub.json")
     }
 
     /// The device key file.
-    pub fn device(&self) -> &Path {
+    pub(super) fn device(&self) -> &Path {
         &self.device
     }
 
     /// The passphrase.
-    pub fn passphrase(&self) -> &str {
+    pub(super) fn passphrase(&self) -> &str {
         &self.passphrase
     }
 
     /// The command line that this person would type.
-    pub fn shown(&self, command: &str) -> String {
+    pub(super) fn shown(&self, command: &str) -> String {
         let (home, device) = (text(&self.home), text(&self.device));
         format!("keyward --home {home} --device {device} --passphrase-fd 3 {command} 3<{home}/passphrase")
     }
@@ -72,7 +72,7 @@ impl Person {
     ///
     /// # Errors
     /// What it says when it refuses.
-    pub fn run(&self, arguments: &[&str]) -> Result<Value, Failure> {
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<Value, Failure> {
         let said = programs::ask(
             &self.keyward,
             &self.all(arguments).iter().map(String::as_str).collect::<Vec<_>>(),
@@ -85,7 +85,7 @@ impl Person {
     ///
     /// # Errors
     /// When it did not refuse.
-    pub fn refused(&self, arguments: &[&str]) -> Result<String, Failure> {
+    pub(super) fn refused(&self, arguments: &[&str]) -> Result<String, Failure> {
         match self.run(arguments) {
             Ok(said) => Err(format!("{} was not refused: {said}", arguments.join(" ")).into()),
             Err(error) => Ok(error.to_string()),

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// When it was not built.
-pub fn program(name: &str) -> Result<PathBuf, Failure> {
+pub(super) fn program(name: &str) -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     // Tests stand one folder deeper than programs.
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -30,7 +30,7 @@ pub fn program(name: &str) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// When it cannot be started, or ends with another exit code than 0; the error holds what it said.
-pub fn ask(program: &Path, arguments: &[&str], secret: Option<&str>) -> Result<String, Failure> {
+pub(super) fn ask(program: &Path, arguments: &[&str], secret: Option<&str>) -> Result<String, Failure> {
     let output = output(program, arguments, secret)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -45,7 +45,7 @@ pub fn ask(program: &Path, arguments: &[&str], secret: Option<&str>) -> Result<S
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn output(program: &Path, arguments: &[&str], secret: Option<&str>) -> Result<Output, Failure> {
+pub(super) fn output(program: &Path, arguments: &[&str], secret: Option<&str>) -> Result<Output, Failure> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -61,7 +61,7 @@ pub fn output(program: &Path, arguments: &[&str], secret: Option<&str>) -> Resul
 
 /// A long-running process. Killed when dropped.
 #[derive(Debug)]
-pub struct Service {
+pub(super) struct Service {
     program: PathBuf,
     arguments: Vec<String>,
     secret: Option<String>,
@@ -77,7 +77,7 @@ impl Service {
     ///
     /// # Errors
     /// When it ends, or is not ready in time; its log says why.
-    pub fn start(
+    pub(super) fn start(
         program: PathBuf,
         arguments: Vec<String>,
         secret: Option<String>,
@@ -100,7 +100,7 @@ impl Service {
     ///
     /// # Errors
     /// As [`Service::start`].
-    pub fn run(&mut self) -> Result<(), Failure> {
+    pub(super) fn run(&mut self) -> Result<(), Failure> {
         if self.ready_file.exists() {
             std::fs::remove_file(&self.ready_file)?;
         }
@@ -144,17 +144,17 @@ impl Service {
     }
 
     /// The name of its data directory: a co-signer's name.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.log.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned()
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Ends it at once, as a power cut would.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -410,7 +410,7 @@ impl Story {
             requests.is_some_and(|r| r.iter().any(|id| id.as_str() == Some(request)))
         };
         let alive = |p: &&Value| p.get("state").and_then(Value::as_str) != Some("replaced");
-        let found = payments.iter().filter(of).filter(alive).next_back();
+        let found = payments.iter().rfind(|p| of(p) && alive(p));
         found.map(|p| Ok((field(p, "txid")?.to_owned(), field(p, "state")?.to_owned()))).transpose()
     }
 
@@ -438,14 +438,16 @@ impl Story {
         );
         let begun = Instant::now();
         self.approve("bob", &id)?;
+        let approved = begun.elapsed();
+        wait("the transaction in the mempool", || Ok(self.node.rpc().raw_mempool()?.first().map(|_| ())))?;
+        let (took, after) = (begun.elapsed().as_millis(), (begun.elapsed() - approved).as_millis());
         let txid = self.broadcast(&id)?;
-        let took = begun.elapsed().as_millis();
         self.mine(1)?;
         self.paid(&txid, 25_000_000)?;
         tell(
             "payment",
             format!(
-                "with two it left: {txid}, signed 2 of 3, in the mempool {took} ms after Bob began to approve"
+                "with two it left: {txid}, signed 2 of 3, in the mempool {took} ms after Bob began to approve, {after} ms after he was done"
             ),
         );
         Ok(())

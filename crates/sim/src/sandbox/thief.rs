@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The thief.
 #[derive(Debug)]
-pub struct Thief {
+pub(super) struct Thief {
     genesis: Genesis,
     decoder: BitcoinDecoder,
     keys: Keys,
@@ -42,7 +42,7 @@ impl Thief {
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub fn new(server: &Path, genesis: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(server: &Path, genesis: &Path) -> Result<Self, Failure> {
         let keys = Keys::open(server)?;
         let genesis = Genesis::parse(&std::fs::read(genesis)?)?;
         let decoder = BitcoinDecoder::new(&genesis.network)?;
@@ -99,7 +99,7 @@ impl Thief {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn height(&self, signer: &Service) -> Result<u64, Failure> {
+    pub(super) fn height(&self, signer: &Service) -> Result<u64, Failure> {
         let name = signer.name();
         self.ask(signer.address(), &name, &ToCosigner::Log { from: u64::MAX / 4 }, |m| match m {
             FromCosigner::Log(piece) => Some(piece.height),
@@ -111,7 +111,7 @@ impl Thief {
     ///
     /// # Errors
     /// When there is none.
-    pub fn address_of(&self, destination: &str, signers: &[(String, Service)]) -> Result<String, Failure> {
+    pub(super) fn address_of(&self, destination: &str, signers: &[(String, Service)]) -> Result<String, Failure> {
         let state = self.any_state(signers)?;
         let found = state.destination(&destination.parse()?).map(|d| d.address.clone());
         found.ok_or_else(|| format!("no destination {destination}").into())
@@ -146,7 +146,7 @@ impl Thief {
     ///
     /// # Errors
     /// When some signer does not refuse.
-    pub fn too_early(
+    pub(super) fn too_early(
         &self,
         request: &str,
         node: &Node,
@@ -163,7 +163,7 @@ impl Thief {
             let address = &state.destination(&output.destination).ok_or("no destination")?.address;
             outputs.push((self.decoder.address_script(address)?, output.amount));
         }
-        let tip = u32::try_from(node.rpc().block_count()?)?;
+        let tip = node.rpc().block_count()?;
         let biggest =
             coins.iter().filter(|c| c.height.is_some_and(|h| tip >= h + 5)).max_by_key(|c| c.amount);
         let anchor = biggest.ok_or("no coin is deep enough")?.clone();
@@ -174,7 +174,7 @@ impl Thief {
             fee_rate: 2,
             tip_height: tip,
         };
-        let built = chain::build::build(&self.decoder, account, &[anchor.clone()], &plan)?;
+        let built = chain::build::build(&self.decoder, account, std::slice::from_ref(&anchor), &plan)?;
         let proof = self.proof(&anchor, node)?;
         let anchors =
             vec![custody::payment::NewAnchor { request: id, outpoint: anchor.outpoint, proof: Some(proof) }];
@@ -212,15 +212,15 @@ impl Thief {
         coin: &Utxo,
         node: &Node,
     ) -> Result<ConfirmationProof, Failure> {
-        let tip = u32::try_from(node.rpc().block_count()?)?;
+        let tip = node.rpc().block_count()?;
         let height = coin.height.ok_or("an unconfirmed coin")?;
         let mut headers = Vec::new();
         for at in 1..=tip {
-            let hash = node.rpc().block_hash(at.into())?;
+            let hash = node.rpc().block_hash(at)?;
             let header: [u8; 80] = node.rpc().block_header(&hash)?.as_slice().try_into()?;
             headers.push(header);
         }
-        let block = node.rpc().block(&node.rpc().block_hash(height.into())?)?;
+        let block = node.rpc().block(&node.rpc().block_hash(height)?)?;
         Ok(chain::spv::prove(&block, coin.outpoint.txid, &headers, height - 1)?)
     }
 
@@ -228,7 +228,7 @@ impl Thief {
     ///
     /// # Errors
     /// When some signer does not refuse.
-    pub fn tamper(&self, signers: &[(String, Service)]) -> Result<Vec<(&'static str, String)>, Failure> {
+    pub(super) fn tamper(&self, signers: &[(String, Service)]) -> Result<Vec<(&'static str, String)>, Failure> {
         let state = self.any_state(signers)?;
         let newest = state.authorisations().iter().map(|(_, a)| a).max_by_key(|a| a.height);
         let newest = newest.ok_or("nothing was authorised yet")?;

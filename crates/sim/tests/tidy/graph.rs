@@ -13,6 +13,7 @@ use crate::{TRUSTED, none, output, root};
 /// Which crate may name which of ours. `sim` may name all.
 const EDGES: &[(&str, &[&str])] = &[
     ("custody", &[]),
+    ("fixtures", &["custody", "chain"]),
     ("chain", &["custody"]),
     ("keys", &["custody", "chain"]),
     ("wire", &["custody"]),

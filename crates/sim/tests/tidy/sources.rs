@@ -217,3 +217,36 @@ fn no_leftovers_and_no_paths_of_one_machine() {
     }
     none("leftovers or machine paths", &findings);
 }
+
+/// What stands as `path.rs::function` in the code spans of a document.
+fn functions_named(text: &str) -> Vec<(&str, &str)> {
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    spans.filter_map(|span| span.split_once(".rs::")).collect()
+}
+
+/// DACS OPS-00: a document that says which test shows something names one that exists. Paths begin at the
+/// root or at `crates/`.
+#[test]
+fn functions_that_documents_name_exist() {
+    assert_eq!(functions_named("a `b/c.rs::d` `e.rs` and `f.rs::g`"), [("b/c", "d"), ("f", "g")]);
+    let files = files();
+    let source = |path: &str| {
+        let here = |(found, _): &&(PathBuf, String)| {
+            found == Path::new(path) || found.strip_prefix("crates").is_ok_and(|found| found == Path::new(path))
+        };
+        files.iter().find(here).map(|(_, text)| text)
+    };
+    let mut findings = Vec::new();
+    let mut named = 0;
+    for (document, text) in files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "md")) {
+        for (path, name) in functions_named(text) {
+            named += 1;
+            let found = source(&format!("{path}.rs"));
+            if !found.is_some_and(|text| has_word(text, &format!("fn {name}"))) {
+                findings.push(format!("{}: {path}.rs::{name}", document.display()));
+            }
+        }
+    }
+    assert!(named > 0, "the documents name no test");
+    none("functions that do not exist", &findings);
+}
