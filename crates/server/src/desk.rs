@@ -72,11 +72,16 @@ pub(crate) struct Core {
     pub(crate) inbox: Vec<News>,
     /// The worker has something to do.
     pub(crate) woken: bool,
-    /// The height that a co-signer was asked for last, and when, so that nobody makes us ask in a loop.
-    asked: BTreeMap<Name, (u64, u64)>,
+    /// The height that a co-signer was asked for last, when, and how often in that second, so that nobody
+    /// makes us ask in a loop.
+    asked: BTreeMap<Name, (u64, u64, u32)>,
     log: Lines,
     facts: Lines,
 }
+
+/// How often a co-signer is asked for one height in a second: more than once, for the batch may have become
+/// final just after it answered; few, for a hostile one shows gaps without end.
+const ASKS_PER_SECOND: u32 = 4;
 
 /// A link's queue, for the thread that writes.
 #[derive(Default)]
@@ -405,8 +410,10 @@ impl Desk {
             Ok(Adopted::Nothing | Adopted::Grew { more: false }) => {}
             Ok(Adopted::Gap | Adopted::Grew { more: true }) => {
                 let now = now_s();
-                if core.asked.get(from).is_none_or(|(height, at)| *height != next || *at < now) {
-                    core.asked.insert(from.clone(), (next, now));
+                let same = core.asked.get(from).filter(|(height, at, _)| (*height, *at) == (next, now));
+                let times = same.map_or(0, |(_, _, times)| *times);
+                if times < ASKS_PER_SECOND {
+                    core.asked.insert(from.clone(), (next, now, times.saturating_add(1)));
                     self.send([from], &ToCosigner::Log { from: next });
                 }
             }
