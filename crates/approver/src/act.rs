@@ -274,20 +274,12 @@ impl Replica {
     pub fn allocate(&self, key: &DeviceKey, ask: Allocate, fresh: Fresh) -> Result<Draft, ActError> {
         self.draft(key, fresh, APPROVAL_VALIDITY_S, Body::Allocate(ask))
     }
-
-    /// The address of an allocated index, derived here and now, and whose it is (P25).
-    ///
-    /// # Errors
-    /// [`ActError::Unknown`] for a wallet that is not in force or an index that nobody was given.
-    pub fn address(&self, wallet: &Name, branch: Branch, index: u32) -> Result<(String, Name), ActError> {
-        address(self.state(), self.decoder(), wallet, branch, index)
-    }
 }
 
-/// See [`Replica::address`]; for whoever came by a state in another way (an auditor, by an export).
+/// The address of an allocated index, derived here and now, and whose it is (P25).
 ///
 /// # Errors
-/// As there.
+/// [`ActError::Unknown`] for a wallet that is not in force or an index that nobody was given.
 pub fn address(
     state: &State,
     decoder: &chain::BitcoinDecoder,

@@ -1,8 +1,8 @@
 //! Documents in words.
 
 use custody::Hash;
+use custody::anchors::OtherAnchor;
 use custody::document::{Document, Kind};
-use custody::name::Name;
 use custody::policy::{Governance, PolicyRule, describe};
 
 use crate::text::{chunks, plain, sats, time};
@@ -80,13 +80,25 @@ pub(crate) fn readable(document: &Document, labels: &Labels) -> Fields {
             field("sealed to", card.seal),
         ],
         Document::Header(header) => {
-            let mut shown = header.hash.0;
-            shown.reverse();
             vec![
-                field("block", Hash(shown)),
+                field("block", reversed(header.hash)),
                 field("height", header.height),
                 field("bits", format!("{:08x}", header.bits)),
             ]
+        }
+        Document::Anchors(other) => {
+            let mut out = vec![field("for request", other.lineage)];
+            for OtherAnchor { output, .. } in &other.anchors {
+                let at = output.outpoint;
+                out.push(field("new anchor", format!("{}:{}", reversed(at.txid), at.vout)));
+                let place = format!("at {} {}", word(&output.branch), output.index);
+                out.push(field("", format!("{} {place}", sats(output.amount))));
+            }
+            // The id of a transaction without witness, which is what a proof carries.
+            let txid = |raw: &[u8]| reversed(Hash::sha256(&Hash::sha256(raw).0));
+            let ids = other.conflicts.iter().map(|c| txid(&c.transaction.0));
+            out.extend(ids.map(|id| field("because confirmed is", id)));
+            out
         }
         Document::Upgrade(upgrade) => {
             vec![field("version", upgrade.version), field("rules", upgrade.rules)]
@@ -96,8 +108,14 @@ pub(crate) fn readable(document: &Document, labels: &Labels) -> Fields {
     }
 }
 
+/// A hash of Bitcoin as people write it.
+fn reversed(mut hash: Hash) -> Hash {
+    hash.0.reverse();
+    hash
+}
+
 /// The word that stands in the document itself.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -106,7 +124,7 @@ fn rule(rule: &PolicyRule) -> (String, String) {
     let (when, need) = (&rule.when, &rule.require);
     let mut covers = Vec::new();
     if let Some(wallets) = &when.wallets {
-        covers.push(format!("from {}", list(wallets)));
+        covers.push(format!("from {}", names(wallets)));
     }
     if let Some(kinds) = &when.destinations {
         let kinds: Vec<_> = kinds.iter().map(word).collect();
@@ -136,8 +154,4 @@ fn rule(rule: &PolicyRule) -> (String, String) {
 fn governance(kind: Kind, governance: &Governance) -> (String, String) {
     let needs = describe(&governance.approvals);
     field("documents", format!("{}: {needs}; delay {} s", kind.word(), governance.delay_s))
-}
-
-fn list(names: &[Name]) -> String {
-    names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
 }

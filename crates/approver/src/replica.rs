@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chain::BitcoinDecoder;
 use custody::batch::Batch;
 use custody::checkpoint::{FinalHead, HeadError};
-use custody::effects::{Branch, DecodeError};
+use custody::effects::Branch;
 use custody::genesis::Genesis;
 use custody::name::Name;
 use custody::rule::Refusal;
@@ -32,7 +32,7 @@ pub enum ReplicaError {
     #[error("genesis: {0}")]
     Unsound(String),
     /// A batch that no co-signer could have voted for.
-    #[error("batch {height} of the log is invalid: {refusal}")]
+    #[error("batch {height} does not continue the log that was seen: {refusal}")]
     Batch {
         /// Its number.
         height: u64,
@@ -68,12 +68,6 @@ pub enum ReplicaError {
         /// Entries at which they differ, at the latest.
         size: u64,
     },
-}
-
-impl From<DecodeError> for ReplicaError {
-    fn from(error: DecodeError) -> Self {
-        Self::Unsound(error.to_string())
-    }
 }
 
 /// The highest final head that a host has seen: it never goes back behind it.
@@ -130,6 +124,7 @@ pub struct Replay {
     decoder: BitcoinDecoder,
     committee: Vec<(String, VerifyingKey)>,
     seen: Option<Head>,
+    heads: BTreeMap<u64, Head>,
     allocated: BTreeMap<Hash, Allocated>,
 }
 
@@ -145,10 +140,11 @@ impl Replay {
         if found != *pinned {
             return Err(ReplicaError::Genesis { pinned: *pinned, found });
         }
-        let decoder = BitcoinDecoder::new(&genesis.network)?;
+        let decoder =
+            BitcoinDecoder::new(&genesis.network).map_err(|e| ReplicaError::Unsound(e.to_string()))?;
         let committee = committee(&genesis)?;
         let state = State::new(genesis).map_err(|e| ReplicaError::Unsound(e.to_string()))?;
-        Ok(Self { state, decoder, committee, seen, allocated: BTreeMap::new() })
+        Ok(Self { state, decoder, committee, seen, heads: BTreeMap::new(), allocated: BTreeMap::new() })
     }
 
     /// The number of the last batch.
@@ -188,6 +184,8 @@ impl Replay {
                 return Err(ReplicaError::Forked { size: seen.size });
             }
         }
+        let head = Head::of(&next);
+        self.heads.insert(head.size, head);
         self.state = next;
         Ok(())
     }
@@ -303,8 +301,10 @@ impl Replica {
         let other = FinalHead::check(note, &origin, &self.replay.committee, quorum)?;
         let at = other.checkpoint();
         let order = at.size.cmp(&own.size);
-        if order.is_eq() && (at.root, other.state()) != (own.root, own.state) {
-            return Err(ReplicaError::Forked { size: own.size });
+        // An older final head must be one that the replay passed through: heads stand at ends of batches.
+        let theirs = Head { size: at.size, root: at.root, state: other.state() };
+        if order.is_le() && self.replay.heads.get(&at.size) != Some(&theirs) {
+            return Err(ReplicaError::Forked { size: at.size });
         }
         Ok(order)
     }

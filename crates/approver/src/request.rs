@@ -12,6 +12,7 @@ use custody::quorum::seat;
 use custody::state::{Owner, RequestRecord, State};
 use serde::Serialize;
 
+use crate::document::word;
 use crate::replica::Replica;
 use crate::text::{chunks, plain, sats, time};
 use crate::view::{
@@ -34,17 +35,6 @@ pub enum RequestState {
     Ended,
     /// Another request took its place.
     Renewed,
-}
-
-impl RequestState {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Authorised => "authorised",
-            Self::Ended => "ended",
-            Self::Renewed => "renewed",
-        }
-    }
 }
 
 /// Where a request stands at `now`.
@@ -155,11 +145,6 @@ pub struct RequestView {
 }
 
 impl RequestView {
-    pub(crate) fn of(replica: &Replica, id: &Hash, labels: &Labels, now: u64) -> Option<Self> {
-        let record = replica.state().requests().get(id)?;
-        Some(Self::render(replica, *id, record, labels, now))
-    }
-
     /// Shows a request, in the log or not yet.
     pub(crate) fn render(
         replica: &Replica,
@@ -226,7 +211,7 @@ impl RequestView {
         page.row("digest", &chunks(&self.id.to_string()));
         page.row("wallet", self.wallet.as_str());
         page.row("asked by", &format!("{}, {}", self.asked_by, self.at));
-        page.row("state", self.state.word());
+        page.row("state", &word(&self.state));
         page.row("end", &self.end);
         for output in &self.outputs {
             page.row("pays", &sats(output.amount));
@@ -271,7 +256,7 @@ impl RequestView {
         }
         for other in &self.similar {
             page.row("! similar", &format!("same {}: {}", other.same, other.id));
-            let (state, amount) = (other.state.word(), sats(other.amount));
+            let (state, amount) = (word(&other.state), sats(other.amount));
             page.row("", &format!("{amount} in all, {state}, asked by {}, {}", other.asked_by, other.at));
         }
         page.row("policy", &self.decides.to_string());

@@ -67,10 +67,13 @@ impl View {
     /// What a request or proposal in the log asks, as things are at `now` (seconds since 1970, the own
     /// clock). Nothing when there is no such thing under the head.
     pub fn of(replica: &Replica, id: &Hash, labels: &Labels, now: u64) -> Option<Self> {
-        let now = now.max(replica.state().clock().time);
-        let request = RequestView::of(replica, id, labels, now).map(|v| Self::Request(v.into()));
-        let proposal = || ProposalView::of(replica, id, labels, now).map(|v| Self::Proposal(v.into()));
-        request.or_else(proposal)
+        let state = replica.state();
+        let now = now.max(state.clock().time);
+        if let Some(record) = state.requests().get(id) {
+            return Some(Self::Request(RequestView::render(replica, *id, record, labels, now).into()));
+        }
+        let proposal = state.proposals().get(id)?;
+        Some(Self::Proposal(ProposalView::render(replica, *id, proposal, labels, now).into()))
     }
 
     /// The statement that this shows.
@@ -138,11 +141,6 @@ pub struct ProposalView {
 }
 
 impl ProposalView {
-    fn of(replica: &Replica, id: &Hash, labels: &Labels, now: u64) -> Option<Self> {
-        let proposal = replica.state().proposals().get(id)?;
-        Some(Self::render(replica, *id, proposal, labels, now))
-    }
-
     /// Shows a proposal, in the log or not yet.
     pub(crate) fn render(
         replica: &Replica,

@@ -4,11 +4,12 @@ mod common;
 
 use approver::{Fresh, Labels, View};
 use common::{nonce, replica};
-use custody::Hash;
+use custody::anchors::{OtherAnchor, OtherAnchors};
 use custody::document::Document;
 use custody::effects::Sats;
 use custody::name::Label;
 use custody::statement::Body;
+use custody::{Blob, Hash};
 use fixtures::{DAY, World, group, label, path, policy, rule};
 
 fn labels(texts: &[&str]) -> Labels {
@@ -192,7 +193,26 @@ fn every_kind_of_document_has_words() {
     let (key, world) = common::world();
     let replica = replica(&world);
     let in_force = world.state.documents().map(|d| d.document.clone());
+    let proof = custody::effects::Inclusion {
+        transaction: Blob(vec![1]),
+        position: 0,
+        branch: vec![nonce(8)],
+        block: 0,
+    };
+    let input = custody::effects::TypedInput {
+        outpoint: custody::effects::OutPoint { txid: nonce(9), vout: 1 },
+        amount: Sats(5_000),
+        branch: custody::effects::Branch::Change,
+        index: 3,
+    };
+    let anchors = OtherAnchors {
+        lineage: nonce(10),
+        anchors: vec![OtherAnchor { output: input, proof: proof.clone() }],
+        conflicts: vec![proof],
+        headers: Blob(vec![2]),
+    };
     let others = [
+        Document::Anchors(anchors),
         Document::Upgrade(custody::document::Upgrade { version: 2, rules: nonce(4) }),
         Document::Resume(custody::document::Resume { freezes: vec![nonce(5)] }),
         Document::Revocation(custody::document::Revocation { key: nonce(6) }),
@@ -222,16 +242,29 @@ fn words(value: &serde_json::Value) -> Vec<String> {
     }
 }
 
+fn reversed(mut hash: Hash) -> String {
+    hash.0.reverse();
+    hash.to_string()
+}
+
 fn under(field: &str, value: &serde_json::Value) -> Vec<String> {
     match (field, value.as_str()) {
         // Shown in another form: commitments as labels, accounts as hashes, block hashes reversed,
-        // signatures by their keys, the type as the title.
-        ("name" | "label" | "slots" | "hash" | "certificate" | "type", _) => Vec::new(),
+        // signatures by their keys, the type as the title. Proofs are for programs.
+        ("name" | "label" | "slots" | "hash" | "certificate" | "type" | "proof" | "headers", _) => Vec::new(),
+        ("txid", Some(txid)) => vec![reversed(Hash::from_hex(txid).unwrap())],
+        ("conflicts", _) => {
+            let raw = |proof: &serde_json::Value| -> Blob {
+                serde_json::from_value(proof["transaction"].clone()).unwrap()
+            };
+            let txid = |proof| reversed(Hash::sha256(&Hash::sha256(&raw(proof).0).0));
+            value.as_array().unwrap().iter().map(txid).collect()
+        }
         ("participants", _) => {
             let keys = value.as_array().unwrap().iter();
             keys.map(|p| p["key"].as_str().unwrap().to_owned()).collect()
         }
-        ("amount_min" | "amount_max" | "fee_max", Some(amount)) => {
+        ("amount" | "amount_min" | "amount_max" | "fee_max", Some(amount)) => {
             vec![approver::sats(Sats(amount.parse().unwrap())).replace(' ', "")]
         }
         _ => words(value),

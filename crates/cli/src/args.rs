@@ -29,6 +29,9 @@ pub(crate) enum Output {
     Json,
 }
 
+/// How long a command waits unless said otherwise, in seconds.
+pub(crate) const DEFAULT_TIMEOUT_S: u64 = 30;
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Global {
     /// Where the pinned genesis, the profile and the log are kept [default: ~/.keyward]
@@ -50,7 +53,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) offline: bool,
     /// How long to wait until a statement is final, in seconds
-    #[arg(long, global = true, value_name = "S", default_value_t = 30)]
+    #[arg(long, global = true, value_name = "S", default_value_t = DEFAULT_TIMEOUT_S)]
     pub(crate) timeout: u64,
 }
 

@@ -101,8 +101,9 @@ fn a_genesis_is_made_shown_and_pinned() {
         format!("deployment  {hash}\n"),
         "co-signed   genesis alone\n".into(),
         // Two of two people: nobody is to spare, and who asks cannot approve.
-        "! spare     documents of kind policy: no spare person (2 of admins)\n".into(),
-        "! spare     payments under rule payments: nobody can approve any more (2 of admins)\n".into(),
+        "! spare     no spare person: 2 of admins, for policy, person,".into(),
+        "! spare     nobody can fill it any more: 2 of admins, for payments under payments, destination\n"
+            .into(),
     ] {
         assert!(status.contains(&words), "{words} in\n{status}");
     }

@@ -478,7 +478,8 @@ impl State {
             self.take_place_of(request, &record, lineage.as_ref().map(|l| l.latest));
             let mut lineage = lineage.unwrap_or_else(|| {
                 let anchors = allowed.new_anchors.get(&record.lineage).cloned().unwrap_or_default();
-                Lineage { anchors, charged: Sats(0), amount: Sats(0), latest: *request }
+                let excluded = BTreeSet::new();
+                Lineage { anchors, excluded, charged: Sats(0), amount: Sats(0), latest: *request }
             });
             // P24: the outputs are charged once per lineage; of a renewal that pays more, what it adds.
             let charge = amount.minus(lineage.amount).unwrap_or_default();

@@ -6,6 +6,7 @@
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use crate::anchors::OtherAnchors;
 use crate::bytes::{Blob, Hash, PublicKey};
 use crate::canon;
 use crate::effects::{AccountKey, PinnedHeader};
@@ -34,6 +35,8 @@ pub enum Document {
     Cosigner(CosignerCard),
     /// A block header that proofs start from.
     Header(PinnedHeader),
+    /// Other anchors for a request.
+    Anchors(OtherAnchors),
     /// Another rule set.
     Upgrade(Upgrade),
     /// Lifts freezes.
@@ -64,6 +67,8 @@ pub enum Kind {
     Cosigner,
     /// [`Document::Header`].
     Header,
+    /// [`Document::Anchors`].
+    Anchors,
     /// [`Document::Upgrade`].
     Upgrade,
     /// [`Document::Resume`].
@@ -103,6 +108,7 @@ pub const TABLE: &[Row] = &[
     row(Kind::Ceremony, true, true, true),
     row(Kind::Cosigner, true, true, true),
     row(Kind::Header, true, true, true),
+    row(Kind::Anchors, true, true, true),
     row(Kind::Upgrade, true, true, true),
     row(Kind::Resume, false, false, true),
     row(Kind::Revocation, false, false, true),
@@ -126,6 +132,7 @@ impl Kind {
             Self::Ceremony => "ceremony",
             Self::Cosigner => "cosigner",
             Self::Header => "header",
+            Self::Anchors => "anchors",
             Self::Upgrade => "upgrade",
             Self::Resume => "resume",
             Self::Revocation => "revocation",
@@ -146,6 +153,7 @@ impl Document {
             Self::Ceremony(_) => Kind::Ceremony,
             Self::Cosigner(_) => Kind::Cosigner,
             Self::Header(_) => Kind::Header,
+            Self::Anchors(_) => Kind::Anchors,
             Self::Upgrade(_) => Kind::Upgrade,
             Self::Resume(_) => Kind::Resume,
             Self::Revocation(_) => Kind::Revocation,
@@ -163,6 +171,7 @@ impl Document {
             Self::Destination(d) => d.id.to_string(),
             Self::Wallet(w) => w.id.to_string(),
             Self::Cosigner(c) => c.name.to_string(),
+            Self::Anchors(a) => a.lineage.to_string(),
             Self::Ceremony(_) | Self::Resume(_) | Self::Revocation(_) => self.hash().to_string(),
         }
     }

@@ -163,6 +163,28 @@ pub struct ConfirmationProof {
     pub block: u32,
 }
 
+/// Where a transaction stands under headers that are given beside it, so that several proofs share them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inclusion {
+    /// The raw transaction without witness.
+    pub transaction: Blob,
+    /// Its position in the block.
+    pub position: u32,
+    /// Sibling hashes from the transaction up to the Merkle root, wire byte order.
+    pub branch: Vec<Hash>,
+    /// Which of the headers (0 = first) is the block of the transaction.
+    pub block: u32,
+}
+
+impl Inclusion {
+    /// The proof that it makes with its headers.
+    pub fn under(&self, headers: &Blob) -> ConfirmationProof {
+        let Self { transaction, position, branch, block } = self.clone();
+        ConfirmationProof { transaction, position, branch, headers: headers.clone(), block }
+    }
+}
+
 /// A block header that genesis or a quorum vouches for; proofs start from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

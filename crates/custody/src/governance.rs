@@ -178,6 +178,7 @@ impl State {
                     self.slots.put(&mut self.facts, key, slot);
                 }
             }
+            Document::Anchors(other) => self.bind_other_anchors(other),
             Document::Upgrade(upgrade) => self.clock.rules = upgrade.version,
             Document::Resume(resume) => {
                 for freeze in &resume.freezes {
@@ -262,6 +263,7 @@ impl State {
             Document::Header(header) => {
                 sound(header.height > self.header().height, "the header must be a later one")
             }
+            Document::Anchors(other) => self.check_other_anchors(other, decoder),
             Document::Upgrade(upgrade) => ensure(upgrade.version > self.clock.rules, Rule::RuleSet, || {
                 format!("rule set {} is in force, versions only rise", self.clock.rules)
             }),

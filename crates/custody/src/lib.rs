@@ -17,6 +17,7 @@
     )
 )]
 
+pub mod anchors;
 pub mod apply;
 pub mod batch;
 pub mod bytes;

@@ -370,7 +370,7 @@ impl State {
     }
 
     /// An index may be used when it is allocated, or at most [`GAP_LIMIT`] above.
-    fn within_gap(&self, wallet: &Wallet, branch: Branch, index: u32) -> bool {
+    pub(crate) fn within_gap(&self, wallet: &Wallet, branch: Branch, index: u32) -> bool {
         index < self.next_index(&wallet.id, branch).saturating_add(GAP_LIMIT)
     }
 
@@ -553,7 +553,8 @@ impl State {
         Ok((fixed, tip))
     }
 
-    fn check_anchor_proof(
+    /// P21: the anchor is confirmed, and the output that is described. Returns the highest block shown.
+    pub(crate) fn check_anchor_proof(
         &self,
         new: &NewAnchor,
         spent: Option<&OutputEffect>,
@@ -581,9 +582,7 @@ impl State {
 
     /// Whether a bump may leave a lineage out: it expired, was cancelled, or is frozen.
     fn may_leave_out(&self, lineage: &Hash, time: u64) -> bool {
-        let latest = self.lineages.get(lineage).and_then(|l| self.requests.get(&l.latest));
-        latest.is_some_and(|r| r.request.end < time || r.request.is_cancel())
-            || self.freezes.iter().any(|(_, f)| f.scope == Scope::Everything)
+        self.is_over(lineage, time) || self.freezes.iter().any(|(_, f)| f.scope == Scope::Everything)
     }
 }
 

@@ -85,6 +85,10 @@ rules! {
     AnchorProof = "P21.anchor-proof",
     /// A bump leaves a request out only when it expired, was cancelled or is frozen.
     LeftOut = "P21.left-out",
+    /// A lineage gets other anchors only if no transaction ever authorised for it can confirm beside them.
+    OtherAnchors = "P22.other-anchors",
+    /// A named conflict is confirmed at depth, excludes an authorised transaction, and does not pay the request.
+    Conflict = "P22.conflict",
     /// A request renews one that exists, is its own wallet's, and was not renewed yet.
     Renewal = "P23.renewal",
     /// Indices are the next ones, not too many, and bounded per day.

@@ -167,8 +167,10 @@ pub struct RequestRecord {
 /// A request and its renewals: at most one transaction of all of them can confirm.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Lineage {
-    /// The anchors that every transaction of it spends.
+    /// The anchors that every further transaction of it spends.
     pub anchors: Vec<OutPoint>,
+    /// Those of its transactions that a confirmed one excludes for ever, by their authorisation (P22).
+    pub excluded: BTreeSet<Hash>,
     /// What it has been charged so far, fees included.
     pub charged: Sats,
     /// The largest amount of its authorised requests; what a larger one adds is charged.
@@ -473,6 +475,23 @@ impl State {
                 && self.key(&key_id(&m.sign)).is_some_and(|r| r.revoked_at.is_none()))
             .then(|| Owner::Machine(m.id.clone())),
             Document::Cosigner(c) => (c.tls == *key).then(|| Owner::Cosigner(c.name.clone())),
+            _ => None,
+        })
+    }
+
+    /// The person of a TLS key whose signing key revoked itself so lately that a freeze by it still applies
+    /// (P16): a thief who revokes the owner's key does not shut the owner out.
+    pub fn tls_may_freeze(&self, key: &PublicKey) -> Option<Owner> {
+        let lately = |sign: &PublicKey| {
+            let record = self.key(&key_id(sign));
+            let at = record.filter(|r| r.self_revoked).and_then(|r| r.revoked_at);
+            at.is_some_and(|at| self.clock.time <= at.saturating_add(crate::apply::REVOKED_FREEZE_S))
+        };
+        self.documents().find_map(|found| match &found.document {
+            Document::Person(p) => {
+                let its = p.keys.iter().any(|k| k.tls == *key && lately(&k.sign));
+                its.then(|| Owner::Person(p.id.clone()))
+            }
             _ => None,
         })
     }

@@ -41,7 +41,10 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
                     let log = verify_log(&export, &keys, None).map_err(unverified)?;
                     approver::address(&log.state, &log.decoder, &wallet, branch, index)
                 }
-                _ => Session::open(global)?.replica.address(&wallet, branch, index),
+                _ => {
+                    let replica = Session::open(global)?.replica;
+                    approver::address(replica.state(), replica.decoder(), &wallet, branch, index)
+                }
             }
             .map_err(|e| {
                 Failure::new(
@@ -75,11 +78,13 @@ fn new(global: &Global, ask: Allocate) -> Result<()> {
     session.send(&signed, &[])?;
     let lost =
         || Failure::new(Class::Unverified, "the allocation is not in the log", "look at keyward status");
-    let run = session.replica.allocated(&signed.id).ok_or_else(lost)?.clone();
+    let replica = &session.replica;
+    let run = replica.allocated(&signed.id).ok_or_else(lost)?;
     let mut given = Vec::new();
     let mut text = String::new();
     for index in run.first..run.first.saturating_add(run.count) {
-        let (address, client) = session.replica.address(&run.wallet, run.branch, index)?;
+        let (address, client) =
+            approver::address(replica.state(), replica.decoder(), &run.wallet, run.branch, index)?;
         text.push_str(&format!("{address}  {client}, index {index}\n"));
         given.push(Given { wallet: run.wallet.clone(), client, branch: run.branch, index, address });
     }

@@ -13,10 +13,13 @@ use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
 use super::frozen::{Held, SETTLED_S, cosigners_needed, is_frozen, signers_needed};
 use super::{confirm, emit, propose_in};
-use crate::args::Global;
+use crate::args::{DEFAULT_TIMEOUT_S, Global};
 use crate::failure::{Class, Failure, Result};
 use crate::link::{ANSWER_DEADLINE, Link};
 use crate::session::{Session, now, pick};
+
+/// What is waited beyond the time after which a freeze that co-signers hold is settled, in seconds.
+const SETTLED_SLACK_S: u64 = 20;
 
 /// How often a co-signer that did not answer is asked again while waiting.
 const RETRY: Duration = Duration::from_secs(5);
@@ -37,6 +40,8 @@ struct MayConfirm {
     txid: Hash,
     wallet: Name,
     requests: Vec<Hash>,
+    /// Not proof: the server alone says so.
+    server_says_confirmed: bool,
 }
 
 /// `NAME=HOST:PORT`.
@@ -62,7 +67,10 @@ pub(crate) fn freeze(global: &Global, cosigners: &[String], yes: bool) -> Result
     let signed = approver::freeze(&genesis, session.key()?, crate::secret::nonce())?;
     let mut problems = BTreeMap::new();
     let mut held = BTreeMap::new();
-    let until = Instant::now() + Duration::from_secs(global.timeout);
+    // With a signer lost only time makes it true (P18), so the usual wait would be too short.
+    let usual = global.timeout == DEFAULT_TIMEOUT_S;
+    let patience = if usual { SETTLED_S + SETTLED_SLACK_S } else { global.timeout };
+    let until = Instant::now() + Duration::from_secs(patience);
     let mut through_server = false;
     let frozen = loop {
         ask_directly(&mut session, &signed, &mut held, &mut problems)?;
@@ -164,7 +172,7 @@ fn report(
     problems: BTreeMap<String, String>,
 ) -> Result<()> {
     let global = session.global;
-    // Only the server watches the chain, so these are only left out of the list, and counted.
+    // Only the server watches the chain, and it may lie: what it says stands beside each, and hides none.
     let confirmed: BTreeSet<Hash> = if session.profile.server.is_some() && !global.offline {
         let payments = session.server_status().map(|status| status.payments).unwrap_or_default();
         let done = payments.into_iter().filter(|p| p.state == "confirmed");
@@ -173,13 +181,15 @@ fn report(
         BTreeSet::new()
     };
     let state = session.replica.state();
-    let open = state.authorisations().iter().filter(|(id, _)| !confirmed.contains(id));
-    let may_still_confirm: Vec<MayConfirm> = open
+    let may_still_confirm: Vec<MayConfirm> = state
+        .authorisations()
+        .iter()
         .map(|(id, a)| {
             let mut txid = a.txid;
             txid.0.reverse();
             let (wallet, requests) = (a.wallet.clone(), a.requests.clone());
-            MayConfirm { authorisation: *id, txid, wallet, requests }
+            let server_says_confirmed = confirmed.contains(id);
+            MayConfirm { authorisation: *id, txid, wallet, requests, server_says_confirmed }
         })
         .collect();
     let numbers = state.numbers();
@@ -191,10 +201,9 @@ fn report(
         text.push_str(&format!("problem     {who}: {}\n", plain(problem.lines().next().unwrap_or_default())));
     }
     for a in &may_still_confirm {
-        text.push_str(&format!("may still confirm: {} from {} ({})\n", a.txid, a.wallet, a.authorisation));
-    }
-    if !confirmed.is_empty() {
-        text.push_str(&format!("{} more, which the server says are confirmed\n", confirmed.len()));
+        let says = if a.server_says_confirmed { "; confirmed, says the server" } else { "" };
+        let id = a.authorisation;
+        text.push_str(&format!("may still confirm: {} from {} ({id}{says})\n", a.txid, a.wallet));
     }
     let problems = problems.into_iter().map(|(who, problem)| format!("{who}: {problem}")).collect();
     let value = Report { id: signed.id, frozen, acknowledged: names, problems, may_still_confirm };

@@ -1,11 +1,13 @@
 //! `keyward status`.
 
+use std::collections::BTreeMap;
+
 use approver::{sats, time};
 use custody::Hash;
 use custody::document::Document;
 use custody::effects::Sats;
 use custody::name::Name;
-use custody::policy::{Path, describe};
+use custody::policy::describe;
 use custody::state::State;
 use serde::Serialize;
 use wire::message::ServerStatus;
@@ -81,23 +83,28 @@ fn warnings(state: &State) -> Vec<String> {
     let Some((policy, _)) = state.policy() else { return vec!["no policy is in force".into()] };
     let people = able(state);
     // Who asks for a payment, or proposes a document of such a kind, cannot approve it.
-    let payments =
-        policy.rules.iter().map(|r| (format!("payments under rule {}", r.id), &r.require.approvals, 1));
+    let payments = policy.rules.iter().map(|r| (format!("payments under {}", r.id), &r.require.approvals, 1));
     let documents = policy.governance.iter().map(|(kind, g)| {
         let absent = usize::from(!kind.row().proposer_approves);
-        (format!("documents of kind {}", kind.word()), &g.approvals, absent)
+        (kind.word().to_owned(), &g.approvals, absent)
     });
-    let warn = |(what, paths, absent): (String, &Vec<Path>, usize)| {
+    // What is as tight as another stands in one line with it.
+    let mut tight: BTreeMap<(Option<usize>, String), Vec<String>> = BTreeMap::new();
+    for (what, paths, absent) in payments.chain(documents) {
         let left = spare(paths, &people, state, SPARE_LEAST + absent).and_then(|s| s.checked_sub(absent));
-        let needs = describe(paths);
-        match left {
-            None => Some(format!("{what}: nobody can approve any more ({needs})")),
-            Some(0) => Some(format!("{what}: no spare person ({needs})")),
-            Some(1) => Some(format!("{what}: one spare person ({needs})")),
-            Some(_) => None,
+        if left.is_none_or(|left| left < SPARE_LEAST) {
+            tight.entry((left, describe(paths))).or_default().push(what);
         }
+    }
+    let line = |((left, needs), what): ((Option<usize>, String), Vec<String>)| {
+        let left = match left {
+            None => "nobody can fill it any more",
+            Some(0) => "no spare person",
+            Some(_) => "one spare person",
+        };
+        format!("{left}: {needs}, for {}", what.join(", "))
     };
-    payments.chain(documents).filter_map(warn).collect()
+    tight.into_iter().map(line).collect()
 }
 
 fn text(status: &Status) -> String {

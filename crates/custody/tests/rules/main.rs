@@ -1,6 +1,7 @@
 //! The rules, from outside: every rule that this crate enforces allows and denies something here, and
 //! the attacks on statements, documents, policy, payments, reductions and batches fail by their rule.
 
+mod anchors;
 mod batches;
 mod documents;
 mod golden;
