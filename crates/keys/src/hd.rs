@@ -63,33 +63,37 @@ impl Node {
     }
 }
 
-/// What a plain derivation adds to a key: private and public side.
-pub(crate) struct Shift {
-    pub(crate) scalar: Scalar,
+/// A public key that plain steps lead to from an account's public key.
+#[derive(Clone)]
+pub(crate) struct PublicNode {
+    /// The sum of the BIP-32 tweaks on the way. Added to every key share of the account it gives
+    /// those of this key, because the Lagrange coefficients of any threshold of shares sum to one.
+    pub(crate) shift: Scalar,
+    /// The key itself: the account's, and `shift` times the generator.
     pub(crate) point: ProjectivePoint,
+    /// Its compressed form.
+    pub(crate) key: [u8; 33],
+    chain_code: [u8; 32],
 }
 
-/// The sum of the BIP-32 tweaks of plain steps along `path` from an account's public key. Adding it
-/// to every key share, every verifying share and the group key gives those of the child, because
-/// the Lagrange coefficients of any threshold of shares sum to one.
-pub(crate) fn shift(public: &ProjectivePoint, chain_code: &[u8; 32], path: &[u32]) -> Result<Shift, NoKey> {
-    let mut sum = Scalar::ZERO;
-    let mut key = *public;
-    let mut chain_code = *chain_code;
-    for index in path {
-        if *index >= HARDENED {
+impl PublicNode {
+    /// The account itself. Nothing for what is no compressed point.
+    pub(crate) fn account(key: &[u8], chain_code: [u8; 32]) -> Option<Self> {
+        let point = decompress(key)?;
+        Some(Self { shift: Scalar::ZERO, point, key: key.try_into().ok()?, chain_code })
+    }
+
+    /// The plain child `index` (below 2³¹).
+    pub(crate) fn child(&self, index: u32) -> Result<Self, NoKey> {
+        if index >= HARDENED {
             return Err(NoKey);
         }
-        let parent = compress(&key).ok_or(NoKey)?;
-        let (tweak, next) = split(&chain_code, &[&parent, &index.to_be_bytes()])?;
-        sum = sum.add(&tweak);
-        key = public.add(&ProjectivePoint::GENERATOR.mul(&sum));
-        chain_code = next;
+        let (tweak, chain_code) = split(&self.chain_code, &[&self.key, &index.to_be_bytes()])?;
+        let point = self.point.add(&ProjectivePoint::GENERATOR.mul(&tweak));
+        // The identity has no compressed form.
+        let key = compress(&point).ok_or(NoKey)?;
+        Ok(Self { shift: self.shift.add(&tweak), point, key, chain_code })
     }
-    if key == ProjectivePoint::IDENTITY {
-        return Err(NoKey);
-    }
-    Ok(Shift { scalar: sum, point: ProjectivePoint::GENERATOR.mul(&sum) })
 }
 
 /// HMAC-SHA512 in two halves: a scalar below the group order, and a chain code.
@@ -198,10 +202,12 @@ mod tests {
     fn plain_steps_give_the_vectors_of_bip_32() {
         for (parent, index, expected) in PLAIN_VECTORS {
             let parent = Xpub::from_str(parent).unwrap();
-            let point = decompress(&parent.public_key.serialize()).unwrap();
-            let shift = shift(&point, parent.chain_code.as_bytes(), &[index]).unwrap();
+            let node =
+                PublicNode::account(&parent.public_key.serialize(), parent.chain_code.to_bytes()).unwrap();
+            let node = node.child(index).unwrap();
             let child = Xpub::from_str(expected).unwrap();
-            assert_eq!(compress(&point.add(&shift.point)).unwrap(), child.public_key.serialize());
+            assert_eq!(node.key, child.public_key.serialize());
+            assert_eq!(node.chain_code, child.chain_code.to_bytes());
         }
     }
 
@@ -217,12 +223,12 @@ mod tests {
                 [86, 1, 7].iter().fold(Node::master(&seed).unwrap(), |node, i| node.hardened(*i).unwrap());
             assert_eq!(node.public(), oracle.public_key.serialize());
             let steps = [1, u32::from(n)];
-            let shift = shift(&decompress(&node.public()).unwrap(), &node.chain_code, &steps).unwrap();
-            let child =
-                oracle.derive_pub(&secp, &steps.map(ChildNumber::from)).unwrap().public_key.serialize();
-            let point = decompress(&node.public()).unwrap().add(&shift.point);
-            assert_eq!(compress(&point).unwrap(), child);
-            assert_eq!(ProjectivePoint::GENERATOR.mul(&node.key.add(&shift.scalar)), point);
+            let account = PublicNode::account(&node.public(), node.chain_code).unwrap();
+            let reached = steps.iter().fold(account, |node, i| node.child(*i).unwrap());
+            let child = oracle.derive_pub(&secp, &steps.map(ChildNumber::from)).unwrap();
+            assert_eq!(reached.key, child.public_key.serialize());
+            assert_eq!(compress(&reached.point).unwrap(), reached.key);
+            assert_eq!(ProjectivePoint::GENERATOR.mul(&node.key.add(&reached.shift)), reached.point);
         }
     }
 
@@ -234,9 +240,9 @@ mod tests {
         let node = Node::master(&[1; 32]).unwrap();
         assert!(node.hardened(HARDENED - 1).is_ok());
         assert!(node.hardened(HARDENED).is_err());
-        let point = decompress(&node.public()).unwrap();
-        assert!(shift(&point, &node.chain_code, &[HARDENED - 1]).is_ok());
-        assert!(shift(&point, &node.chain_code, &[HARDENED]).is_err());
+        let account = PublicNode::account(&node.public(), node.chain_code).unwrap();
+        assert!(account.child(HARDENED - 1).is_ok());
+        assert!(account.child(HARDENED).is_err());
     }
 
     #[test]

@@ -18,11 +18,11 @@ use custody::effects::{AccountKey, Branch};
 use custody::name::Name;
 use frost_core::CheaterDetection;
 use frost_secp256k1_tr as frost;
-use frost_secp256k1_tr::keys::Tweak as _;
+use frost_secp256k1_tr::keys::{PublicKeyPackage, Tweak as _};
 use frost_secp256k1_tr::round1::{NonceCommitment, SigningCommitments, SigningNonces};
 use rand_core::CryptoRngCore;
 
-use crate::share::{self, HeldShare, Key, ShareError, SharePublic};
+use crate::share::{HeldShare, Key, ShareError, SharePublic};
 
 /// What chain keys sign: nothing else, ever.
 #[derive(Debug)]
@@ -91,9 +91,9 @@ pub struct Binding {
 }
 
 impl Binding {
-    fn context(&self, public: &SharePublic) -> Result<Hash, ShareError> {
-        let shares = share::fingerprint(public)?;
-        let encoded = serde_json::to_vec(&(shares, Hash(self.session), self.input, &self.signers));
+    fn context(&self, share: &HeldShare) -> Result<Hash, ShareError> {
+        let encoded =
+            serde_json::to_vec(&(share.fingerprint(), Hash(self.session), self.input, &self.signers));
         Ok(Hash::of("keyward/round/v1", &encoded.map_err(|_| ShareError::Malformed)?))
     }
 }
@@ -230,11 +230,10 @@ pub fn commit(
     binding: Binding,
     rng: &mut impl CryptoRngCore,
 ) -> Result<(Nonces, Commitment), SignError> {
-    let fit = is_signing_set(share.public(), binding.signers.iter())?;
-    if !fit || !binding.signers.contains(share.holder()) {
+    if !is_signing_set(share.public(), binding.signers.iter()) || !binding.signers.contains(share.holder()) {
         return Err(SignError::Set(share.public().threshold));
     }
-    let context = binding.context(share.public())?;
+    let context = binding.context(share)?;
     let (secret, points) = frost::round1::commit(&share.signing_share()?, rng);
     let nonces = Nonces { binding, context, holder: share.holder().clone(), secret: Box::new(secret) };
     Ok((nonces, Commitment { context, points }))
@@ -250,7 +249,7 @@ pub fn sign(
     signable: &Signable<'_>,
     commitments: &BTreeMap<Name, Commitment>,
 ) -> Result<SignatureShare, SignError> {
-    if nonces.holder != *share.holder() || nonces.binding.context(share.public())? != nonces.context {
+    if nonces.holder != *share.holder() || nonces.binding.context(share)? != nonces.context {
         return Err(SignError::OtherShare);
     }
     if !commitments.keys().eq(nonces.binding.signers.iter()) {
@@ -303,29 +302,39 @@ pub fn aggregate(
     commitments: &BTreeMap<Name, Commitment>,
     shares: &BTreeMap<Name, SignatureShare>,
 ) -> Result<[u8; 64], AggregateError> {
-    if !is_signing_set(public, commitments.keys())? || !commitments.keys().eq(shares.keys()) {
+    public.check()?;
+    if !is_signing_set(public, commitments.keys()) || !commitments.keys().eq(shares.keys()) {
         return Err(AggregateError::Set(public.threshold));
     }
     let contexts: BTreeSet<_> = commitments.values().map(|commitment| commitment.context).collect();
     if contexts.len() != 1 {
         return Err(AggregateError::Sessions);
     }
-    let mut keys = public.public_package(signable.key())?;
-    if let Signable::Spend { .. } = signable {
-        keys = keys.tweak::<&[u8]>(None);
-    }
     let package = signing_package(public, signable, commitments)?;
     let mut by_identifier = BTreeMap::new();
     for (name, share) in shares {
         by_identifier.insert(public.identifier(name)?, share.0);
     }
-    let added = frost_core::aggregate_custom(&package, &by_identifier, &keys, CheaterDetection::AllCheaters);
-    let signature = added.map_err(|error| match error {
+    let add = |keys: PublicKeyPackage, detection| {
+        let keys = match signable {
+            Signable::Spend { .. } => keys.tweak::<&[u8]>(None),
+            Signable::Activation(_) => keys,
+        };
+        frost_core::aggregate_custom(&package, &by_identifier, &keys, detection)
+    };
+    let blamed = |error| match error {
         frost::Error::InvalidSignatureShare { culprits } => {
             AggregateError::Culprits(culprits.iter().filter_map(|id| public.holder(id).cloned()).collect())
         }
         _ => AggregateError::Invalid,
-    })?;
+    };
+    let signature = match add(public.key_alone(signable.key())?, CheaterDetection::Disabled) {
+        Ok(signature) => signature,
+        // Once more, to find out whose shares are wrong.
+        Err(_) => {
+            add(public.key_with_holders(signable.key())?, CheaterDetection::AllCheaters).map_err(blamed)?
+        }
+    };
     let bytes = signature.serialize().ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
     bytes.filter(|bytes| verified(&public.account, signable, bytes).is_some()).ok_or(AggregateError::Invalid)
 }
@@ -357,13 +366,8 @@ fn verified(account: &AccountKey, signable: &Signable<'_>, signature: &[u8; 64])
 }
 
 /// Whether `names` are exactly as many holders of the account as must sign.
-fn is_signing_set<'a>(
-    public: &SharePublic,
-    names: impl ExactSizeIterator<Item = &'a Name>,
-) -> Result<bool, ShareError> {
-    public.check()?;
-    let right_size = names.len() == usize::from(public.threshold);
-    Ok(right_size && names.into_iter().all(|name| public.holders.contains(name)))
+fn is_signing_set<'a>(public: &SharePublic, mut names: impl ExactSizeIterator<Item = &'a Name>) -> bool {
+    names.len() == usize::from(public.threshold) && names.all(|name| public.holders.contains(name))
 }
 
 fn signing_package(

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::Add as _;
+use std::ops::{Add as _, Sub as _};
 
 use custody::document::CeremonyRecord;
 use custody::effects::{AccountKey, Branch};
@@ -25,7 +25,7 @@ use rand_core::CryptoRngCore;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::hd::{self, NoKey, Shift};
+use crate::hd::{self, NoKey, PublicNode};
 use crate::locked::{LockError, LockedBytes};
 use crate::seed::AccountSecret;
 
@@ -134,34 +134,34 @@ impl SharePublic {
             .map_err(|_| wrong())
     }
 
-    /// The public side of a child key, or of the account key itself.
-    pub(crate) fn public_package(&self, key: Key) -> Result<PublicKeyPackage, ShareError> {
+    /// The public key of a child, or of the account itself: enough to add shares up.
+    pub(crate) fn key_alone(&self, key: Key) -> Result<PublicKeyPackage, ShareError> {
+        let group = verifying_key(&self.node(key)?)?;
+        Ok(PublicKeyPackage::new(BTreeMap::new(), group, Some(self.threshold)))
+    }
+
+    /// The same and the verifying shares of all holders, which only blame needs: they cost about as
+    /// much as a signature share.
+    pub(crate) fn key_with_holders(&self, key: Key) -> Result<PublicKeyPackage, ShareError> {
         let group = self.group()?;
         let identifiers =
             self.holders.iter().map(|name| self.identifier(name)).collect::<Result<BTreeSet<_>, _>>()?;
         let wrong = || ShareError::Commitments(self.threshold);
         let account = PublicKeyPackage::from_commitment(&identifiers, &group).map_err(|_| wrong())?;
-        let Some(shift) = self.shift(key)? else {
-            return Ok(account);
-        };
-        let verifying = account
-            .verifying_shares()
-            .iter()
-            .map(|(id, share)| {
-                Some((*id, VerifyingShare::deserialize(&shifted(&share.serialize().ok()?, &shift)?).ok()?))
-            })
-            .collect::<Option<BTreeMap<_, _>>>();
-        let group = account.verifying_key().serialize().ok().and_then(|key| shifted(&key, &shift));
-        let group = group.and_then(|key| frost::VerifyingKey::deserialize(&key).ok());
-        Ok(PublicKeyPackage::new(verifying.ok_or(NoKey)?, group.ok_or(NoKey)?, Some(self.threshold)))
+        let (root, node) = (self.node(Key::Account)?, self.node(key)?);
+        let verifying = account.verifying_shares().iter();
+        let verifying = verifying.map(|(id, share)| Ok((*id, shifted(&point(share)?, &root, &node)?)));
+        let verifying = verifying.collect::<Result<BTreeMap<_, _>, NoKey>>()?;
+        Ok(PublicKeyPackage::new(verifying, verifying_key(&node)?, Some(self.threshold)))
     }
 
-    fn shift(&self, key: Key) -> Result<Option<Shift>, ShareError> {
-        let Key::Child(branch, index) = key else {
-            return Ok(None);
-        };
-        let public = hd::decompress(&self.account.public.0).ok_or(ShareError::OtherKey)?;
-        Ok(Some(hd::shift(&public, &self.account.chain_code.0, &[branch.number(), index])?))
+    fn node(&self, key: Key) -> Result<PublicNode, ShareError> {
+        let AccountKey { public, chain_code } = &self.account;
+        let account = PublicNode::account(&public.0, chain_code.0).ok_or(ShareError::OtherKey)?;
+        Ok(match key {
+            Key::Account => account,
+            Key::Child(branch, index) => account.child(branch.number())?.child(index)?,
+        })
     }
 }
 
@@ -254,10 +254,19 @@ impl ShareSecret {
         let identifier = public.identifier(holder)?;
         let signing = signing_share(plaintext)?;
         let share = SecretShare::new(identifier, signing, commitment);
-        share.verify().map_err(|_| ShareError::Wrong(holder.clone()))?;
+        let (verifying, _) = share.verify().map_err(|_| ShareError::Wrong(holder.clone()))?;
+        let account = public.node(Key::Account)?;
+        let derived = Derived {
+            identifier,
+            verifying: point(&verifying)?,
+            fingerprint: fingerprint(public)?,
+            receive: account.child(Branch::Receive.number())?,
+            change: account.child(Branch::Change.number())?,
+            account,
+        };
         let mut secret = LockedBytes::zeroed(plaintext.len())?;
         secret.expose_mut().copy_from_slice(plaintext);
-        Ok(HeldShare { secret, public: public.clone(), holder: holder.clone() })
+        Ok(HeldShare { secret, public: public.clone(), holder: holder.clone(), derived })
     }
 }
 
@@ -272,6 +281,18 @@ pub struct HeldShare {
     secret: LockedBytes,
     public: SharePublic,
     holder: Name,
+    derived: Derived,
+}
+
+/// What every signature needs of the public part and the holder, computed once. Nothing of it is
+/// secret.
+struct Derived {
+    identifier: Identifier,
+    verifying: ProjectivePoint,
+    fingerprint: Hash,
+    account: PublicNode,
+    receive: PublicNode,
+    change: PublicNode,
 }
 
 impl HeldShare {
@@ -290,25 +311,28 @@ impl HeldShare {
         self.secret.expose()
     }
 
+    /// The hash of the public part, which ties nonces to this key and these shares.
+    pub(crate) fn fingerprint(&self) -> &Hash {
+        &self.derived.fingerprint
+    }
+
     fn into_secret(self) -> ShareSecret {
         ShareSecret(self.secret)
     }
 
     /// The holder's share of a key, for one signature. It is wiped when dropped.
     pub(crate) fn key_package(&self, key: Key) -> Result<KeyPackage, ShareError> {
-        let package = self.public.public_package(key)?;
-        let identifier = self.public.identifier(&self.holder)?;
-        let verifying = package.verifying_shares().get(&identifier).ok_or(ShareError::Malformed)?;
-        let signing = match self.public.shift(key)? {
-            None => signing_share(self.expose())?,
-            Some(shift) => {
-                let mut repr = scalar(self.expose())?.add(&shift.scalar).to_bytes();
-                let signing = signing_share(&repr);
-                repr.as_mut_slice().zeroize();
-                signing?
-            }
+        let Derived { identifier, verifying, account, receive, change, .. } = &self.derived;
+        let node = match key {
+            Key::Account => account.clone(),
+            Key::Child(Branch::Receive, index) => receive.child(index)?,
+            Key::Child(Branch::Change, index) => change.child(index)?,
         };
-        Ok(KeyPackage::new(identifier, signing, *verifying, *package.verifying_key(), self.public.threshold))
+        let verifying = shifted(verifying, account, &node)?;
+        let mut repr = scalar(self.expose())?.add(&node.shift).to_bytes();
+        let signing = signing_share(&repr);
+        repr.as_mut_slice().zeroize();
+        Ok(KeyPackage::new(*identifier, signing?, verifying, verifying_key(&node)?, self.public.threshold))
     }
 
     /// The share itself, to hedge nonces with.
@@ -323,8 +347,7 @@ impl fmt::Debug for HeldShare {
     }
 }
 
-/// The hash of the public part of a dealing, which ties nonces to this key and these shares.
-pub(crate) fn fingerprint(public: &SharePublic) -> Result<Hash, ShareError> {
+fn fingerprint(public: &SharePublic) -> Result<Hash, ShareError> {
     let encoded = serde_json::to_vec(public).map_err(|_| ShareError::Malformed)?;
     Ok(Hash::of("keyward/shares/v1", &encoded))
 }
@@ -357,7 +380,49 @@ fn signing_share(bytes: &[u8]) -> Result<SigningShare, ShareError> {
     SigningShare::deserialize(bytes).map_err(|_| ShareError::Malformed)
 }
 
-fn shifted(point: &[u8], shift: &Shift) -> Option<[u8; 33]> {
-    let point: ProjectivePoint = hd::decompress(point)?;
-    hd::compress(&point.add(&shift.point))
+fn verifying_key(node: &PublicNode) -> Result<frost::VerifyingKey, NoKey> {
+    frost::VerifyingKey::deserialize(&node.key).map_err(|_| NoKey)
+}
+
+fn point(share: &VerifyingShare) -> Result<ProjectivePoint, NoKey> {
+    share.serialize().ok().and_then(|bytes| hd::decompress(&bytes)).ok_or(NoKey)
+}
+
+/// The verifying share of `node` whose verifying share of the account is `share`.
+fn shifted(
+    share: &ProjectivePoint,
+    account: &PublicNode,
+    node: &PublicNode,
+) -> Result<VerifyingShare, NoKey> {
+    let moved = share.add(&node.point).sub(&account.point);
+    let bytes = hd::compress(&moved).ok_or(NoKey)?;
+    VerifyingShare::deserialize(&bytes).map_err(|_| NoKey)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::OsRng;
+
+    use super::*;
+    use crate::seed::Seed;
+
+    /// What a holder derives for itself is what everybody derives for it from the commitments.
+    #[test]
+    fn both_sides_derive_the_same_key() {
+        let names = ["ada", "bob", "cleo"].map(|text| Name::new(text).unwrap());
+        let account = Seed::generate(&mut OsRng).unwrap().account(1, 0).unwrap();
+        let dealt = deal(account, 2, &names, &mut OsRng).unwrap();
+        let children = [Key::Child(Branch::Receive, 5), Key::Child(Branch::Change, 5)];
+        for key in [Key::Account, children[0], children[1]] {
+            let public = dealt.public.key_with_holders(key).unwrap();
+            assert_eq!(dealt.public.key_alone(key).unwrap().verifying_key(), public.verifying_key());
+            for (name, share) in &dealt.shares {
+                let held = ShareSecret::open(share.expose(), &dealt.public, name).unwrap();
+                let own = held.key_package(key).unwrap();
+                assert_eq!(own.verifying_key(), public.verifying_key());
+                assert_eq!(Some(own.verifying_share()), public.verifying_shares().get(own.identifier()));
+                assert_eq!(*own.verifying_share(), VerifyingShare::from(*own.signing_share()));
+            }
+        }
+    }
 }

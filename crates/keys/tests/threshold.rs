@@ -174,6 +174,20 @@ fn aggregation_takes_exactly_one_share_of_each_signer() {
 }
 
 #[test]
+fn aggregation_refuses_a_public_part_that_does_not_fit_itself() {
+    let mut group = group(2);
+    let challenge = activation_message(&Hash([1; 32]), &Hash([2; 32]), 3, &names(&["ada", "bob"]));
+    let what = Signable::Activation(&challenge);
+    let round = group.commit_all(&group.binding(1, &["ada", "bob"]));
+    let commitments = round.commitments.clone();
+    let shares = group.sign_all(round, &what);
+    assert!(aggregate(&group.public, &what, &commitments, &shares).is_ok());
+    group.public.commitments[1] = Blob(vec![0; 33]);
+    let refused = aggregate(&group.public, &what, &commitments, &shares);
+    assert!(matches!(refused, Err(AggregateError::Share(ShareError::Commitments(2)))), "{refused:?}");
+}
+
+#[test]
 fn hardened_indices_are_refused() {
     let mut group = group(2);
     let payment = payment(&group.public.account, Branch::Receive, 0, 50_000);
