@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,8 +22,14 @@ use crate::journal::{Journal, JournalError, write_file_atomic};
 /// Messages that wait to be written on one connection; a peer that reads no more is cut off.
 pub const OUTBOX_LIMIT: usize = 4_096;
 
-/// Messages that wait to be taken by the core; whoever sends more waits.
-const INBOX_LIMIT: usize = 1_024;
+/// Bytes that wait to be written on one connection of the server: several pieces of the log.
+pub const OUTBOX_LIMIT_BYTES: usize = 32 * 1024 * 1024;
+
+/// The same for people and alarm machines, who need one piece at a time.
+pub const DIRECT_OUTBOX_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Messages that wait to be taken by the core, up to a frame each; whoever sends more waits.
+const INBOX_LIMIT: usize = 16;
 
 /// Why the process ends.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +117,7 @@ fn read_shares(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, ProcessError>
 type Guests = Arc<RwLock<BTreeMap<PublicKey, Asker>>>;
 
 enum Feed {
-    Opened { id: u64, peer: PublicKey, asker: Asker, outbox: SyncSender<Vec<u8>> },
+    Opened { id: u64, guest: Guest },
     Message { id: u64, message: ToCosigner },
     Closed { id: u64 },
 }
@@ -119,6 +126,7 @@ struct Guest {
     peer: PublicKey,
     asker: Asker,
     outbox: SyncSender<Vec<u8>>,
+    queued: Arc<AtomicUsize>,
 }
 
 /// A running co-signer.
@@ -201,9 +209,9 @@ impl Process {
         match got {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => Err(ProcessError::Ended),
-            Ok(Feed::Opened { id, peer, asker, outbox }) => {
-                let server = asker == Asker::Server;
-                self.connections.insert(id, Guest { peer, asker, outbox });
+            Ok(Feed::Opened { id, guest }) => {
+                let server = guest.asker == Asker::Server;
+                self.connections.insert(id, guest);
                 if server { self.step(Event::Connected, Some(id)) } else { Ok(()) }
             }
             Ok(Feed::Closed { id }) => {
@@ -275,12 +283,15 @@ impl Process {
     fn send(&mut self, id: u64, message: &FromCosigner) {
         let Ok(bytes) = wire::encode(message) else { return };
         let Some(guest) = self.connections.get(&id) else { return };
-        match guest.outbox.try_send(bytes) {
-            Ok(()) => {}
-            // Dropping the sender ends the writer, and with it the connection.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.connections.remove(&id);
-            }
+        let limit = match guest.asker {
+            Asker::Server => OUTBOX_LIMIT_BYTES,
+            Asker::Direct(_) => DIRECT_OUTBOX_LIMIT_BYTES,
+        };
+        let queued = guest.queued.fetch_add(bytes.len(), Ordering::SeqCst).saturating_add(bytes.len());
+        // Whoever asks and does not read is cut off: dropping the sender ends the writer, and with it the
+        // connection.
+        if queued > limit || guest.outbox.try_send(bytes).is_err() {
+            self.connections.remove(&id);
         }
     }
 
@@ -321,23 +332,32 @@ fn serve(id: u64, connection: Connection, asker: Asker, feed: &SyncSender<Feed>)
     let closer = connection.closer();
     let peer = Hash(connection.peer());
     let (mut reader, mut writer) = connection.split();
-    if feed.send(Feed::Opened { id, peer, asker, outbox }).is_err() {
+    let queued = Arc::new(AtomicUsize::new(0));
+    let guest = Guest { peer, asker, outbox, queued: Arc::clone(&queued) };
+    if feed.send(Feed::Opened { id, guest }).is_err() {
         return;
     }
-    thread::spawn(move || {
+    let write = move || {
         while let Ok(bytes) = waiting.recv() {
             if writer.send(&bytes).is_err() {
                 break;
             }
+            queued.fetch_sub(bytes.len(), Ordering::SeqCst);
         }
         closer.close();
-    });
-    let feed = feed.clone();
-    thread::spawn(move || {
+    };
+    // A machine without threads left loses this connection, and not the listener.
+    if let Err(error) = thread::Builder::new().spawn(write) {
+        eprintln!("connection {id} refused: {error}");
+        let _ = feed.send(Feed::Closed { id });
+        return;
+    }
+    let inbox = feed.clone();
+    let read = move || {
         loop {
             let message = reader.recv().and_then(|bytes| wire::decode::<ToCosigner>(&bytes));
             let fed = match message {
-                Ok(message) => feed.send(Feed::Message { id, message }),
+                Ok(message) => inbox.send(Feed::Message { id, message }),
                 Err(error) => {
                     if !matches!(error, WireError::Closed) {
                         eprintln!("connection {id} ended: {error}");
@@ -349,6 +369,10 @@ fn serve(id: u64, connection: Connection, asker: Asker, feed: &SyncSender<Feed>)
                 break;
             }
         }
+        let _ = inbox.send(Feed::Closed { id });
+    };
+    if let Err(error) = thread::Builder::new().spawn(read) {
+        eprintln!("connection {id} refused: {error}");
         let _ = feed.send(Feed::Closed { id });
-    });
+    }
 }

@@ -120,10 +120,20 @@ impl Desk {
         let near = time.abs_diff(self.now_s) <= TIMELY_S;
         // A batch may repeat the time of the last Tick, whatever the own clock says.
         let repeats = time == self.state.clock().time;
-        (near || repeats) && self.omits_nothing(batch)
+        (near || repeats) && self.is_in_time(batch) && self.omits_nothing(batch)
     }
 
-    /// Whether every reduction that is held stands in the batch, or could not: then its hold ends (P9).
+    /// Whether no entry had ended long ago by the own clock: in an idle log a hoarded statement would
+    /// otherwise count under the time of the last Tick.
+    fn is_in_time(&self, batch: &Batch) -> bool {
+        let end = |e: &Envelope| e.unverified().ok().and_then(|s| s.not_after);
+        let over = |end: u64| end.saturating_add(TIMELY_S) < self.now_s;
+        !batch.entries.iter().filter_map(end).any(over)
+    }
+
+    /// Whether every reduction that is held stands in the batch, or would not be applied after it: then its
+    /// hold ends (P9). Were rejected ones asked for too, two people could hold every vote for ever by more
+    /// reductions than can be in force.
     fn omits_nothing(&self, batch: &Batch) -> bool {
         let included = |id: &Hash| batch.entries.iter().any(|e| e.id() == *id);
         let mut left_out = self.held.iter().filter(|(id, _)| !included(id)).peekable();
@@ -131,7 +141,9 @@ impl Desk {
             return true;
         }
         let Ok(after) = self.state.after_reductions(batch, &self.decoder) else { return false };
-        left_out.all(|(_, envelope)| after.admit(envelope, &self.decoder).is_err())
+        let applies =
+            |envelope| matches!(after.admit(envelope, &self.decoder), Ok(o) if o.rejected.is_none());
+        left_out.all(|(_, envelope)| !applies(envelope))
     }
 
     /// How many reductions of the same owner are held.

@@ -12,6 +12,9 @@ use wire::message::{BATCHES_LIMIT_BYTES, Log};
 /// Heights above the own one for which co-signatures are kept until the batch arrives.
 pub const EARLY_HEIGHTS: u64 = 8;
 
+/// Longest co-signature line that is kept before its batch, in bytes: a name, a signature and a time.
+pub(super) const LINE_LIMIT_BYTES: usize = 256;
+
 /// Most batches in one piece of the log. A piece ends where a final head is known.
 pub const PIECE_BATCHES: usize = 128;
 
@@ -95,6 +98,9 @@ impl Heads {
     /// Adds a co-signature, if it verifies. Lines for heights to come are kept, one for each sender.
     pub(super) fn add_from(&mut self, height: u64, sender: Name, line: String) {
         let own = self.height();
+        if line.len() > LINE_LIMIT_BYTES {
+            return;
+        }
         if height > own && height <= own.saturating_add(EARLY_HEIGHTS) {
             self.early.entry(height).or_default().insert(sender, line);
         } else {

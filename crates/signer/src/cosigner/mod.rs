@@ -42,6 +42,10 @@ pub use store::{Disk, File};
 /// How old a final head may be when a share leaves under it, in seconds (P14).
 pub const FRESH_S: u64 = 60;
 
+/// Most sessions that are begun for one authorisation or ceremony: far more than all sets of holders need,
+/// few enough that a server cannot fill the disk.
+pub const ATTEMPTS_LIMIT: usize = 1_000;
+
 /// Orders that wait for a fresh head at a time.
 pub const WAITING_LIMIT: usize = 16;
 
@@ -132,7 +136,7 @@ pub struct Cosigner {
     heads: Heads,
     final_state: State,
     sessions: Sessions,
-    used: BTreeSet<Hash>,
+    used: BTreeMap<Hash, BTreeSet<Hash>>,
     shares: BTreeMap<(Hash, u32), HeldShare>,
     waiting: Vec<(Work, Vec<Name>, u32)>,
     inbox: Vec<Frame>,
@@ -178,7 +182,7 @@ impl Cosigner {
             agreement,
             heads: Heads::default(),
             sessions: Sessions::default(),
-            used: BTreeSet::new(),
+            used: BTreeMap::new(),
             shares: BTreeMap::new(),
             waiting: Vec::new(),
             inbox: Vec::new(),
@@ -245,7 +249,8 @@ impl Cosigner {
 
     /// Whether a TLS key may speak to this co-signer, and as whom.
     pub fn asker(&self, tls: &PublicKey) -> Option<Asker> {
-        match self.desk.state.tls_owner(tls)? {
+        let state = &self.desk.state;
+        match state.tls_owner(tls).or_else(|| state.tls_may_freeze(tls))? {
             owner @ Owner::Machine(_) => {
                 let relays = self.desk.state.granted(&owner, custody::document::Grant::Authorise);
                 Some(if relays { Asker::Server } else { Asker::Direct(owner) })

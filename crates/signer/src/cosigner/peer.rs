@@ -9,6 +9,10 @@ use rand_core::CryptoRngCore;
 use serde::{Deserialize, Serialize};
 use wire::message::Log;
 
+/// Longest sealed payload of a frame, in bytes: commitments for the most inputs that a transaction may
+/// have take half of it.
+pub(super) const SEALED_LIMIT_BYTES: usize = 64 * 1024;
+
 /// A message between co-signers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -101,7 +105,9 @@ impl Frame {
     /// Whether the holder of `from_key` signed the frame.
     pub(super) fn is_signed(&self, genesis: &Hash, from_key: &PublicKey) -> bool {
         let signature = self.signature.0.as_slice().try_into();
-        signature.is_ok_and(|signature| verify_frame(&from_key.0, &signed_bytes(genesis, self), &signature))
+        self.sealed.0.len() <= SEALED_LIMIT_BYTES
+            && signature
+                .is_ok_and(|signature| verify_frame(&from_key.0, &signed_bytes(genesis, self), &signature))
     }
 
     /// Opens a frame that was sealed to us.

@@ -1,6 +1,8 @@
 //! A co-signer's shares: taken into keeping, and released for what the final log allows, no other way
 //! (P14, P16, P27, GEN-03).
 
+use std::collections::BTreeSet;
+
 use custody::document::share_context;
 use custody::name::Name;
 use custody::rule::{Refusal, Rule};
@@ -15,7 +17,7 @@ use wire::message::FromCosigner;
 use super::peer::{Frame, Payload, PeerMessage};
 use super::signing::{Finished, Session, Work};
 use super::store::{self, GuardRecord};
-use super::{Cosigner, Effect, FRESH_S, OWN_STATEMENT_S, WAITING_LIMIT, desk};
+use super::{ATTEMPTS_LIMIT, Cosigner, Effect, FRESH_S, OWN_STATEMENT_S, WAITING_LIMIT, desk};
 
 impl Cosigner {
     pub(super) fn take_share(
@@ -141,7 +143,11 @@ impl Cosigner {
         form(holders.contains(&self.name), "this co-signer is not one of the holders")?;
         self.check_release(work)?;
         let id = work.session(&self.genesis, holders, attempt);
-        if self.used.contains(&id) {
+        let used = self.used.get(&work.id()).map_or(0, BTreeSet::len);
+        if used >= ATTEMPTS_LIMIT {
+            return Err(Refusal::new(Rule::Once, "too many attempts for this: look for the reason first"));
+        }
+        if self.has_used(&id) {
             return Err(Refusal::new(
                 Rule::Once,
                 "this session was begun before: use another attempt number",
@@ -161,13 +167,17 @@ impl Cosigner {
             Refusal::new(Rule::Ceremony, "this co-signer holds no share of the account: hand it over first")
         })?;
         let payload = session.commit(&id, share, rng)?;
-        self.append_guard(&GuardRecord::Session(id));
-        self.used.insert(id);
+        self.append_guard(&GuardRecord::Session { id, work: work.id() });
+        self.used.entry(work.id()).or_default().insert(id);
         self.sessions.insert(id, session);
         self.send_frames(id, holders, &payload, rng);
         let early = self.sessions.early_of(&id);
         self.inbox.extend(early);
         Ok(())
+    }
+
+    fn has_used(&self, session: &Hash) -> bool {
+        self.used.values().any(|sessions| sessions.contains(session))
     }
 
     fn send_frames(&mut self, id: Hash, to: &[Name], payload: &Payload, rng: &mut impl CryptoRngCore) {
@@ -197,7 +207,7 @@ impl Cosigner {
         }
         if !self.sessions.has(&id) {
             // The order to begin may come a moment later, unless the session is over.
-            if !self.used.contains(&id) {
+            if !self.has_used(&id) {
                 self.sessions.keep_early(frame);
             }
             return;
@@ -232,23 +242,21 @@ impl Cosigner {
         rng: &mut impl CryptoRngCore,
     ) -> Result<bool, (Refusal, Vec<Name>)> {
         let blameless = |refusal: Refusal| (refusal, Vec::new());
-        let lead = session.holders.first().cloned();
-        if session.may_sign() {
-            // The moment at which a share leaves: everything is judged again (P27).
-            self.check_release(&session.work).map_err(blameless)?;
-            let share = self.shares.get(&session.key);
-            let share = share.ok_or_else(|| blameless(Refusal::new(Rule::Ceremony, "the share is gone")))?;
-            let payload = session.sign(share).map_err(blameless)?;
-            if lead.as_ref() != Some(&self.name) {
-                let to: Vec<Name> = lead.into_iter().collect();
-                self.send_frames(id, &to, &payload, rng);
-                return Ok(true);
-            }
-        }
-        if lead.as_ref() != Some(&self.name) {
+        let leads = session.holders.first() == Some(&self.name);
+        // The one that aggregates makes its own share last: before, nobody can finish without it, and a
+        // freeze that came meanwhile finds nothing that could still be put together here.
+        if !session.may_sign() || (leads && !session.has_other_shares()) {
             return Ok(false);
         }
+        // The moment at which a share leaves, or completes a signature: everything is judged again (P27).
+        self.check_release(&session.work).map_err(blameless)?;
         let Some(share) = self.shares.get(&session.key) else { return Ok(true) };
+        let payload = session.sign(share).map_err(blameless)?;
+        if !leads {
+            let to: Vec<Name> = session.holders.first().cloned().into_iter().collect();
+            self.send_frames(id, &to, &payload, rng);
+            return Ok(true);
+        }
         match session.finish(share) {
             None => Ok(false),
             Some(Err(blamed)) => Err(blamed),

@@ -236,6 +236,11 @@ impl Session {
         !self.nonces.is_empty() && self.commitments.len() == self.holders.len()
     }
 
+    /// Whether the shares of all others are there.
+    pub(super) fn has_other_shares(&self) -> bool {
+        self.shares.len().saturating_add(1) == self.holders.len()
+    }
+
     /// Round 2: the own shares. The nonces are used up, whatever happens.
     pub(super) fn sign(&mut self, share: &HeldShare) -> Result<Payload, Refusal> {
         let nonces = std::mem::take(&mut self.nonces);

@@ -59,7 +59,12 @@ pub(super) enum GuardRecord {
     /// A reduction that is held.
     Held(Blob),
     /// A session that was begun: its number is used up.
-    Session(Hash),
+    Session {
+        /// The session.
+        id: Hash,
+        /// The authorisation or ceremony.
+        work: Hash,
+    },
 }
 
 pub(super) fn batch_record(batch: &[u8]) -> Vec<u8> {
@@ -92,8 +97,8 @@ impl Cosigner {
         self.load_log(&disk.log)?;
         for record in &disk.guard {
             match read(record, "guard journal")? {
-                GuardRecord::Session(id) => {
-                    self.used.insert(id);
+                GuardRecord::Session { id, work } => {
+                    self.used.entry(work).or_default().insert(id);
                 }
                 GuardRecord::Held(bytes) => {
                     let Ok(envelope) = Envelope::parse(&bytes.0) else { continue };
