@@ -9,7 +9,6 @@ mod hand;
 mod scene;
 mod server;
 
-pub use hand::Hand;
-pub use hand::session;
-pub use scene::{Denied, Payment, Scene, now_s};
+pub use hand::{Hand, session};
+pub use scene::{Denied, Payment, Scene, device, now_s};
 pub use server::{Letter, Server, View};

@@ -37,7 +37,8 @@ pub struct Weather {
 
 impl Weather {
     /// An honest relay.
-    pub const CALM: Self = Self { loss: 0, repeat: 0, delay_ms: 5, kill: 0, cut: false, withhold_heads: false };
+    pub const CALM: Self =
+        Self { loss: 0, repeat: 0, delay_ms: 5, kill: 0, cut: false, withhold_heads: false };
 }
 
 /// One running or stopped process of a co-signer.
@@ -70,10 +71,13 @@ pub struct Cluster {
     pub weather: Weather,
     /// Simulated time, milliseconds since 1970.
     pub now_ms: u64,
+    /// How many more frames between signers the relay lets through; the rest it keeps. Nothing: all.
+    pub frames: Option<usize>,
     /// How often a process was killed between two effects.
     pub kills: u64,
     /// Every message that a co-signer gave to the server, other than those to its peers.
     pub said: Vec<(usize, FromCosigner)>,
+    kept: Vec<(usize, FromCosigner)>,
     places: Vec<Place>,
     queue: BinaryHeap<Reverse<Delivery>>,
     number: u64,
@@ -100,6 +104,8 @@ impl Cluster {
             rng: ChaCha20Rng::seed_from_u64(seed),
             weather: Weather::CALM,
             now_ms,
+            frames: None,
+            kept: Vec::new(),
             kills: 0,
             said: Vec::new(),
             side: vec![false; places.len()],
@@ -135,6 +141,19 @@ impl Cluster {
         for place in 0..self.places.len() {
             self.send(place, None, &ToCosigner::Submit { envelope: Blob(envelope.bytes()) });
         }
+    }
+
+    /// Delivers the frames that were kept back, and all from here on.
+    pub fn let_frames_go(&mut self) {
+        self.frames = None;
+        for (place, message) in std::mem::take(&mut self.kept) {
+            self.say(place, message);
+        }
+    }
+
+    /// Says something to one process.
+    pub fn tell(&mut self, place: usize, message: &ToCosigner) {
+        self.send(place, None, message);
     }
 
     /// Sends something of the server to every process of a co-signer.
@@ -313,7 +332,13 @@ impl Cluster {
     fn say(&mut self, place: usize, message: FromCosigner) {
         match message {
             FromCosigner::Peer { bytes, .. } if self.weather.withhold_heads && is_cosignature(&bytes) => {}
+            FromCosigner::Peer { ref bytes, .. } if is_frame(bytes) && self.frames == Some(0) => {
+                self.kept.push((place, message));
+            }
             FromCosigner::Peer { to, bytes } => {
+                if is_frame(&bytes) {
+                    self.frames = self.frames.map(|left| left - 1);
+                }
                 let from = name(COSIGNERS[self.places[place].who]);
                 for other in 0..self.len() {
                     let who = self.places[other].who;
@@ -348,6 +373,10 @@ impl Cluster {
         let known = self.heads.entry(head.size).or_insert_with(|| head.clone());
         assert_eq!(*known, head, "two final heads of one size");
     }
+}
+
+fn is_frame(bytes: &Blob) -> bool {
+    bytes.0.starts_with(b"{\"frame\"")
 }
 
 fn is_cosignature(bytes: &Blob) -> bool {

@@ -1,8 +1,11 @@
 //! Four co-signers, their production code, under a seeded hostile relay.
 
+use custody::Blob;
 use custody::statement::{Body, Freeze, Revoke, Scope};
 use sim::deployment::Deployment;
+use signer::cosigner::HELD_PER_OWNER_LIMIT;
 use sim::relay::{Cluster, Weather};
+use wire::message::ToCosigner;
 
 /// Seeds that `cargo test` runs. `KEYWARD_SEED=n` runs that one.
 const SEEDS: u64 = 1_000;
@@ -36,7 +39,8 @@ fn what_cannot_stand_in_a_batch_holds_no_vote() {
     let mut cluster = Cluster::new(2, Deployment::default(), false);
     assert!(cluster.run(5_000, |c| (0..4).all(|p| c.cosigner(p).is_some_and(|c| c.may_release()))));
     let now = cluster.now_s();
-    let key = custody::statement::key_id(&custody::Hash(sim::deployment::key("dave").verifying_key().to_bytes()));
+    let key =
+        custody::statement::key_id(&custody::Hash(sim::deployment::key("dave").verifying_key().to_bytes()));
     let revocations = [(); 2].map(|()| cluster.deployment.sign("dave", now, Body::Revoke(Revoke { key })));
     for revocation in revocations {
         cluster.submit(revocation);
@@ -46,6 +50,29 @@ fn what_cannot_stand_in_a_batch_holds_no_vote() {
     assert!(cluster.run(10_000, |c| all_at(c, 1)), "the log stands still");
     let revoked = |c: &Cluster| c.cosigner(0).unwrap().final_state().key(&key).unwrap().revoked_at.is_some();
     assert!(cluster.run(10_000, revoked));
+}
+
+/// One person gives every co-signer other freezes, more than can be in force: no batch can hold them all,
+/// and the log goes on all the same (P9, P17).
+#[test]
+fn one_person_with_many_freezes_holds_no_vote() {
+    let mut cluster = Cluster::new(3, Deployment::default(), false);
+    assert!(cluster.run(5_000, |c| (0..4).all(|p| c.cosigner(p).is_some_and(|c| c.may_release()))));
+    let now = cluster.now_s();
+    let freeze = Body::Freeze(Freeze { scope: Scope::Everything });
+    for place in 0..4 {
+        for _ in 0..HELD_PER_OWNER_LIMIT + 1 {
+            let envelope = cluster.deployment.sign("dave", now, freeze.clone());
+            cluster.tell(place, &ToCosigner::Submit { envelope: Blob(envelope.bytes()) });
+        }
+    }
+    cluster.run(50, |_| false);
+    let honest = cluster.deployment.sign("alice", now, freeze);
+    let id = honest.id();
+    cluster.submit(honest);
+    let stands = |c: &Cluster| c.cosigner(0).unwrap().final_state().freezes().get(&id).is_some();
+    assert!(cluster.run(30_000, stands), "the log stands still");
+    assert!(frozen(&cluster, 0) <= 1 + custody::apply::FREEZES_PER_PERSON_LIMIT);
 }
 
 /// One run: statements under bad weather, then calm; everything submitted must become final, and no two

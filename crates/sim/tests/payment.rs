@@ -231,6 +231,30 @@ fn two_of_three_sign_what_two_people_approved() {
     let spent = [(decoder.own_script(&account, Branch::Receive, 0).unwrap(), Sats(1_000_000))];
     chain::finish::verify_spend(&built.raw, &spent, &signatures).unwrap();
 
+    // The server keeps the last frame of a session back until after a freeze: the signer that aggregates
+    // has not made its own share yet, and judges again before it does (P16, P27).
+    cluster.said.clear();
+    cluster.frames = Some(2);
+    for holder in ["s1", "s2"] {
+        let sign = ToCosigner::Sign { authorisation, holders: sets()[0].clone(), attempt: 50 };
+        cluster.order(holder, &sign);
+    }
+    cluster.run(1_000, |_| false);
+    assert!(cluster.said.is_empty(), "{:?}", cluster.said);
+    let now = cluster.now_s();
+    let freeze = cluster.deployment.sign("alice", now, Body::Freeze(Freeze { scope: Scope::Everything }));
+    let id = freeze.id();
+    cluster.submit(freeze);
+    let frozen = |c: &Cluster| (0..4).all(|p| !c.cosigner(p).unwrap().final_state().freezes().is_empty());
+    assert!(cluster.run(5_000, frozen));
+    cluster.said.clear();
+    cluster.let_frames_go();
+    cluster.run(1_000, |_| false);
+    let refused = |m: &FromCosigner| matches!(m, FromCosigner::Refused { rule, .. } if rule == "P16.frozen");
+    assert!(cluster.said.iter().any(|(_, m)| refused(m)), "{:?}", cluster.said);
+    assert!(!cluster.said.iter().any(|(_, m)| matches!(m, FromCosigner::Signed { .. })));
+    enact(&mut cluster, Document::Resume(custody::document::Resume { freezes: vec![id] }));
+
     // The server lets a freeze be decided and withholds the co-signatures, so that its head never becomes
     // final: the signers obey it all the same (P16, P27).
     cluster.said.clear();

@@ -74,11 +74,11 @@ struct Recite(Vec<u8>);
 
 impl RngCore for Recite {
     fn next_u32(&mut self) -> u32 {
-        unimplemented_word()
+        no_word()
     }
 
     fn next_u64(&mut self) -> u64 {
-        u64::from(unimplemented_word())
+        u64::from(no_word())
     }
 
     fn fill_bytes(&mut self, dest: &mut [u8]) {
@@ -94,12 +94,12 @@ impl RngCore for Recite {
 
 impl CryptoRng for Recite {}
 
-fn unimplemented_word() -> u32 {
+fn no_word() -> u32 {
     panic!("device keys are made of bytes")
 }
 
-/// The device of a person of `fixtures`.
-fn device(who: &str) -> DeviceKey {
+/// The device of a person of `fixtures`, for a ceremony.
+pub fn device(who: &str) -> DeviceKey {
     let seeds = [key(who).to_bytes(), key(&format!("{who}/tls")).to_bytes()].concat();
     DeviceKey::generate(&mut Recite(seeds))
 }

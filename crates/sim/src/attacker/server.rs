@@ -22,6 +22,9 @@ use wire::{Closer, Connection, Reader, TlsKey, Writer};
 /// Longest wait for something that must happen, on a machine that does much else besides.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A co-signer that does not follow for so long is one that cannot, in this scene.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+
 /// How long a connection may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -360,7 +363,7 @@ impl Server {
     /// Waits until every linked co-signer has the newest final head, or a moment if one does not get it.
     pub fn settle(&self) {
         let linked = self.linked();
-        self.within(Duration::from_secs(3), |v| {
+        self.within(SETTLE_LIMIT, |v| {
             let newest = v.state.clock().height;
             linked.iter().all(|who| v.heights.get(who).is_some_and(|h| *h >= newest)).then_some(())
         });

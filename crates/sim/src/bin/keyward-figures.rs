@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bitcoin::hashes::Hash as _;
 use chain::BitcoinDecoder;
 use custody::effects::{Branch, Sats};
-use custody::payment::Allocate;
 use custody::genesis::REGTEST;
+use custody::payment::Allocate;
 use custody::state::State;
 use custody::statement::{Body, Envelope};
 use ed25519_dalek::Signer as _;
@@ -42,7 +42,12 @@ fn median(mut work: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Fai
     Ok(times.get(RUNS / 2).copied().unwrap_or_default())
 }
 
-fn row(what: &str, figure: impl std::fmt::Display, floor: impl std::fmt::Display, ratio: impl std::fmt::Display) {
+fn row(
+    what: &str,
+    figure: impl std::fmt::Display,
+    floor: impl std::fmt::Display,
+    ratio: impl std::fmt::Display,
+) {
     println!("{what:<44} {figure:>14} {floor:>14} {ratio:>8}");
 }
 
@@ -148,7 +153,10 @@ fn digest() -> Result<chain::Digest, Failure> {
         version: bitcoin::transaction::Version::TWO,
         lock_time: bitcoin::absolute::LockTime::ZERO,
         input: vec![bitcoin::TxIn { previous_output: outpoint, ..bitcoin::TxIn::default() }],
-        output: vec![bitcoin::TxOut { value: bitcoin::Amount::from_sat(900), script_pubkey: script_pubkey.clone() }],
+        output: vec![bitcoin::TxOut {
+            value: bitcoin::Amount::from_sat(900),
+            script_pubkey: script_pubkey.clone(),
+        }],
     };
     let raw = bitcoin::consensus::serialize(&tx);
     let digests = chain::digest::digests(&raw, &[(script_pubkey.into_bytes(), Sats(1_000))])?;
@@ -195,7 +203,10 @@ fn signing() -> Result<(), Failure> {
         let signing = frost::SigningPackage::new(commitments, digest.as_bytes());
         let mut parts = BTreeMap::new();
         for (nonce, package) in nonces.iter().zip(&packages) {
-            parts.insert(*package.identifier(), frost::round2::sign_with_tweak(&signing, nonce, package, None)?);
+            parts.insert(
+                *package.identifier(),
+                frost::round2::sign_with_tweak(&signing, nonce, package, None)?,
+            );
         }
         frost::aggregate_with_tweak(&signing, &parts, &public, None)?;
         Ok(())

@@ -92,7 +92,8 @@ impl Customer {
         let digest =
             cache.taproot_key_spend_signature_hash(0, &Prevouts::All(&[coin]), TapSighashType::Default)?;
         let key = self.key.tap_tweak(&self.secp, None).to_keypair();
-        let signature = self.secp.sign_schnorr_no_aux_rand(&Message::from_digest(digest.to_byte_array()), &key);
+        let signature =
+            self.secp.sign_schnorr_no_aux_rand(&Message::from_digest(digest.to_byte_array()), &key);
         *cache.witness_mut(0).ok_or("no input")? = Witness::from_slice(&[signature.as_ref()]);
         let txid = node.rpc().send_raw_transaction(&consensus::serialize(&tx))?;
         self.coin = Some((OutPoint::new(txid, 1), tx.output.swap_remove(1)));

@@ -326,7 +326,18 @@ impl Story {
         let address = field(&given, "address")?.to_owned();
         // Bob fetches the log; from then on he needs nobody to check an address.
         self.person("bob").run(&["status"])?;
-        let verify = ["--offline", "address", "verify", &address, "--wallet", "vault", "--client", "acme", "--index", "0"];
+        let verify = [
+            "--offline",
+            "address",
+            "verify",
+            &address,
+            "--wallet",
+            "vault",
+            "--client",
+            "acme",
+            "--index",
+            "0",
+        ];
         self.person("bob").run(&verify)?;
         let descriptors = self.person("bob").run(&["descriptor", "vault"])?;
         self.facts.descriptors =

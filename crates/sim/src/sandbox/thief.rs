@@ -111,7 +111,11 @@ impl Thief {
     ///
     /// # Errors
     /// When there is none.
-    pub(super) fn address_of(&self, destination: &str, signers: &[(String, Service)]) -> Result<String, Failure> {
+    pub(super) fn address_of(
+        &self,
+        destination: &str,
+        signers: &[(String, Service)],
+    ) -> Result<String, Failure> {
         let state = self.any_state(signers)?;
         let found = state.destination(&destination.parse()?).map(|d| d.address.clone());
         found.ok_or_else(|| format!("no destination {destination}").into())
@@ -184,11 +188,7 @@ impl Thief {
     }
 
     /// The confirmed coins of an account, as the node knows them.
-    fn coins(
-        &self,
-        account: &AccountKey,
-        node: &Node,
-    ) -> Result<Vec<Utxo>, Failure> {
+    fn coins(&self, account: &AccountKey, node: &Node) -> Result<Vec<Utxo>, Failure> {
         let mut coins = Vec::new();
         for branch in [Branch::Receive, Branch::Change] {
             let descriptor = self.decoder.descriptor(account, None, branch)?;
@@ -207,11 +207,7 @@ impl Thief {
         Ok(coins)
     }
 
-    fn proof(
-        &self,
-        coin: &Utxo,
-        node: &Node,
-    ) -> Result<ConfirmationProof, Failure> {
+    fn proof(&self, coin: &Utxo, node: &Node) -> Result<ConfirmationProof, Failure> {
         let tip = node.rpc().block_count()?;
         let height = coin.height.ok_or("an unconfirmed coin")?;
         let mut headers = Vec::new();
@@ -228,7 +224,10 @@ impl Thief {
     ///
     /// # Errors
     /// When some signer does not refuse.
-    pub(super) fn tamper(&self, signers: &[(String, Service)]) -> Result<Vec<(&'static str, String)>, Failure> {
+    pub(super) fn tamper(
+        &self,
+        signers: &[(String, Service)],
+    ) -> Result<Vec<(&'static str, String)>, Failure> {
         let state = self.any_state(signers)?;
         let newest = state.authorisations().iter().map(|(_, a)| a).max_by_key(|a| a.height);
         let newest = newest.ok_or("nothing was authorised yet")?;

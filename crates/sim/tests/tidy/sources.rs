@@ -8,7 +8,7 @@ use crate::{TRUSTED, files, none};
 /// Lines of trusted code, neither blank nor comment, tests not included. Why these figures, and what is to
 /// be cut, stands in `docs/adr/0002-trusted-line-budgets.md`; raising one takes an ADR.
 const BUDGETS: &[(&[&str], usize)] = &[
-    (&["custody", "chain", "keys", "signer"], 10_400),
+    (&["custody", "chain", "keys", "signer"], 10_500),
     (&["wire"], 1_250),
     (&["approver"], 1_400),
     (&["ceremony"], 800),
@@ -232,7 +232,8 @@ fn functions_that_documents_name_exist() {
     let files = files();
     let source = |path: &str| {
         let here = |(found, _): &&(PathBuf, String)| {
-            found == Path::new(path) || found.strip_prefix("crates").is_ok_and(|found| found == Path::new(path))
+            let found = found.strip_prefix("crates").unwrap_or(found);
+            found == Path::new(path.strip_prefix("crates/").unwrap_or(path))
         };
         files.iter().find(here).map(|(_, text)| text)
     };
