@@ -97,7 +97,7 @@ impl Signers {
         if who.starts_with('w') {
             command.arg("--witness");
         }
-        spawn(&mut command.stdout(Stdio::null()), &secret(who))
+        spawn(command.stdout(Stdio::null()), &secret(who))
     }
 
     /// Enters genesis: from here on processes can be started.
@@ -140,6 +140,17 @@ impl Signers {
     /// Whether a process runs.
     pub fn runs(&self, who: &str) -> bool {
         self.running.contains_key(who)
+    }
+
+    /// Memory that a process occupies, in KiB.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory_kib(&self, who: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.running[who].child.id());
+        let status = fs::read_to_string(status).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Starts a co-signer on its data directory; `arguments` come on top.

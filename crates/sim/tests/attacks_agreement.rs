@@ -86,7 +86,7 @@ fn a_hostile_proposer_gets_no_bad_batch_into_the_log() {
     // The twin first: in its turn, with a sound batch, s3 is as good a proposer as any.
     let height = to_the_turn(&mut scene, &hand);
     let entry = allocate(&mut scene);
-    let sound = scene.world.batch(now_s(), &[entry.clone()]);
+    let sound = scene.world.batch(now_s(), std::slice::from_ref(&entry));
     push(&scene, &hand, height, &sound, &HONEST);
     assert_eq!(final_batch(&scene, height), Blob(sound.bytes()));
 
@@ -104,7 +104,9 @@ fn a_hostile_proposer_gets_no_bad_batch_into_the_log() {
         batch.tick.height += 1;
         batch
     });
-    fails(&mut scene, &hand, "an entry again", Some("P2.once"), |s| s.world.batch(now_s(), &[entry.clone()]));
+    fails(&mut scene, &hand, "an entry again", Some("P2.once"), |s| {
+        s.world.batch(now_s(), std::slice::from_ref(&entry))
+    });
     fails(&mut scene, &hand, "an entry twice", Some("P2.once"), |s| {
         let entry = allocate(s);
         s.world.batch(now_s(), &[entry.clone(), entry])
@@ -163,8 +165,10 @@ fn two_words_of_one_co_signer_make_evidence_and_no_fork() {
     for (first, second, third) in [("s1", "s2", "w1"), ("s2", "w1", "s1"), ("w1", "s1", "s2")] {
         let height = to_the_turn(&mut scene, &hand);
         let (one, other) = (allocate(&mut scene), allocate(&mut scene));
-        let (a, b) =
-            (scene.world.batch(now_s(), &[one.clone()]), scene.world.batch(now_s(), &[other.clone()]));
+        let (a, b) = (
+            scene.world.batch(now_s(), std::slice::from_ref(&one)),
+            scene.world.batch(now_s(), std::slice::from_ref(&other)),
+        );
         // The votes of the honest do not meet at first, then they heal.
         let kept = scene.server.keep("agreement");
         push(&scene, &hand, height, &a, &[first]);

@@ -61,6 +61,7 @@ fn whatever_comes_in_an_honest_client_is_served() {
     only_the_server(&scene);
     bad_letters(&scene);
     bad_orders(&scene);
+    unread(&scene);
 
     assert_eq!(served(&scene).height, before, "nothing of it reached the log");
     let signed = scene.sign(payment.authorisation, ["s1", "s2"]).unwrap();
@@ -263,4 +264,24 @@ fn bad_orders(scene: &Scene) {
         (rules.len() == 2).then_some(rules)
     });
     assert_eq!(refused, ["GEN-03.ceremony", "GEN-03.ceremony"]);
+}
+
+/// A person who asks for the whole log again and again and reads none of it.
+fn unread(scene: &Scene) {
+    let before = scene.signers.memory_kib("s1");
+    let ask = wire::encode(&ToCosigner::Log { from: 1 }).unwrap();
+    let mut open = Vec::new();
+    for _ in 0..wire::MAX_CONNECTIONS_PER_PEER {
+        let (reader, mut writer) = scene.connect("bob", "s1").unwrap().split();
+        for _ in 0..4_000 {
+            if writer.send(&ask).is_err() {
+                break;
+            }
+        }
+        open.push((reader, writer));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let grown = scene.signers.memory_kib("s1").saturating_sub(before);
+    assert!(grown < 40 * 1024, "s1 grew by {grown} KiB");
+    served(scene);
 }

@@ -121,7 +121,14 @@ fn revoked(scene: &mut Scene) {
     let said = submit_directly(scene, "bob", "s2", &freeze);
     assert_eq!(said, FromCosigner::Receipt { id: freeze.id(), state: ReceiptState::Held });
     scene.server.wait("his freeze", |v| v.outcome(&freeze));
-    scene.resume();
+    scene.server.settle();
+    scene.refresh();
+    let lifted =
+        custody::document::Document::Resume(custody::document::Resume { freezes: vec![freeze.id()] });
+    let proposal = scene.propose("carol", lifted).unwrap();
+    for who in ["alice", "carol"] {
+        scene.approve(who, proposal).unwrap();
+    }
     scene.server.honest();
     let carol_asks = scene.world.request(&[("acme", 70_000)]);
     let request = scene.say("dave", Body::Request(carol_asks)).unwrap();
@@ -435,7 +442,7 @@ fn old_disks(scene: &mut Scene, authorisation: Hash, old: &std::path::Path) {
         assert_eq!(scene.result_within(SILENCE, mark, authorisation), None, "{arguments:?}");
         scene.server.honest();
         let ready = |scene: &Scene| scene.result_within(SILENCE, mark, authorisation).map(Result::unwrap);
-        while ready(&scene).is_none() {
+        while ready(scene).is_none() {
             let height = scene.server.view(|v| v.state.clock().height);
             assert!(height <= before + 4, "{arguments:?}: not back at height {height}");
             let request = scene.world.request(&[("acme", 50_000)]);

@@ -2,8 +2,8 @@
 
 use custody::Blob;
 use custody::statement::{Body, Freeze, Revoke, Scope};
-use sim::deployment::Deployment;
 use signer::cosigner::HELD_PER_OWNER_LIMIT;
+use sim::deployment::Deployment;
 use sim::relay::{Cluster, Weather};
 use wire::message::ToCosigner;
 

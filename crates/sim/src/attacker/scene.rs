@@ -289,13 +289,15 @@ impl Scene {
         self.say(who, Body::Approve(Approve { target, decides }))
     }
 
-    /// Puts a document in force: approved by alice and bob.
+    /// Puts a document in force: approved by the first two admins whose keys are in use.
     ///
     /// # Panics
     /// When a step is denied.
     pub fn adopt(&mut self, proposer: &str, document: Document) -> Hash {
         let id = self.propose(proposer, document).expect("a sound document");
-        for who in ["alice", "bob"] {
+        let state = self.world.state.clone();
+        let in_use = |who: &&str| state.key(&fixtures::id(who)).is_some_and(|k| k.revoked_at.is_none());
+        for who in ["alice", "bob", "carol"].into_iter().filter(in_use).take(2) {
             self.approve(who, id).expect("an approval");
         }
         id
@@ -350,10 +352,8 @@ impl Scene {
     pub fn draft(&mut self, requests: &[Hash], coins: &[Coin], fee: u64) -> Draft {
         self.refresh();
         let mut draft = self.world.draft(requests, coins, fee);
-        if draft.change.is_some() {
-            if let Some((script, _)) = draft.outputs.last_mut() {
-                *script = self.own_script(Branch::Change, 0);
-            }
+        if let Some((script, _)) = draft.outputs.last_mut().filter(|_| draft.change.is_some()) {
+            *script = self.own_script(Branch::Change, 0);
         }
         draft
     }

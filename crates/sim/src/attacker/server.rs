@@ -395,10 +395,10 @@ fn read(shared: &Shared, who: &str, number: u64, mut reader: Reader) {
     while let Ok(bytes) = reader.recv() {
         shared.receive(who, wire::decode(&bytes).expect("a co-signer's message"));
     }
-    if let Ok(mut links) = shared.links.lock() {
-        if links.get(who).is_some_and(|link| link.number == number) {
-            links.remove(who);
-        }
+    if let Ok(mut links) = shared.links.lock()
+        && links.get(who).is_some_and(|link| link.number == number)
+    {
+        links.remove(who);
     }
     shared.news.notify_all();
 }
