@@ -403,6 +403,11 @@ impl Cosigner {
                     self.tell_peers(Some(from.clone()), &PeerMessage::Log(piece));
                 } else {
                     self.heads.add_from(height, from.clone(), line);
+                    // Whoever may not vote yet does not decide itself, and asks for what others decided.
+                    if height > self.heads.height() && !self.may_release() {
+                        let from_height = last.saturating_add(1);
+                        self.tell_peers(Some(from.clone()), &PeerMessage::Behind { from: from_height });
+                    }
                 }
             }
             PeerMessage::Behind { from: height } => {
