@@ -444,7 +444,7 @@ impl Story {
         tell(
             "payment",
             format!(
-                "0.25 BTC asked by Carol (approving it herself: {own}); with one approval the signers refuse: {rule}"
+                "0.25 BTC asked by Carol (her own approval: {own}); with one approval the signers refuse: {rule}"
             ),
         );
         let begun = Instant::now();
@@ -458,7 +458,8 @@ impl Story {
         tell(
             "payment",
             format!(
-                "with two it left: {txid}, signed 2 of 3, in the mempool {took} ms after Bob began to approve, {after} ms after he was done"
+                "with two it left: {}, signed 2 of 3, in the mempool {took} ms after Bob began, {after} ms after he was done",
+                short(&txid)
             ),
         );
         Ok(())
@@ -575,8 +576,8 @@ impl Story {
         let begun = Instant::now();
         let said = ask(&keyward, &verify, None)?;
         let took = begun.elapsed().as_millis();
-        let first = said.lines().next().unwrap_or_default();
-        tell("log", format!("verified offline in {took} ms: {first}"));
+        let entries = said.lines().find_map(|line| line.strip_prefix("entries")).unwrap_or_default().trim();
+        tell("log", format!("verified offline in {took} ms, every payment with its reasons: {entries}"));
         let bundle = export.join("tile/entries");
         flip_a_byte(&bundle)?;
         let found = ask(&keyward, &verify, None).err().ok_or("a changed log was not noticed")?.to_string();
