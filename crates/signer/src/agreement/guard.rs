@@ -140,7 +140,10 @@ impl Agreement {
                     return;
                 }
                 self.guard.restored = false;
+                // At once: in an idle log nothing else is written, and a member that forgot that it had caught
+                // up would wait for two more heights that nobody begins.
                 self.unwritten.push(Record::Restored(false));
+                self.flush();
             }
         }
         self.guard.trust = Trust::Full;
