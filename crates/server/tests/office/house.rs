@@ -207,6 +207,11 @@ impl House {
     /// Starts the process on its directory.
     pub(crate) fn run(&mut self) {
         let path = |file: &str| self.directory.path().join(file);
+        let questions = |who: &str| {
+            let brain = self.brain.lock().unwrap();
+            brain.heard.iter().filter(|(by, m)| by == who && matches!(m, ToCosigner::Log { .. })).count()
+        };
+        let before = COSIGNERS.map(|who| (who, questions(who)));
         let _ = std::fs::remove_file(path("ready"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward-server"));
         command.arg("run").arg("--dir").arg(self.directory.path()).arg("--genesis").arg(path("genesis.json"));
@@ -221,6 +226,8 @@ impl House {
         self.address = Some(wait("the server", || std::fs::read_to_string(path("ready")).ok()?.parse().ok()));
         let mut client = self.client("alice");
         wait("all links", || client.status().cosigners.iter().all(|(_, up)| *up).then_some(()));
+        // The other side must have taken the link up too: then it has heard the first question.
+        wait("first questions", || before.iter().all(|(who, n)| questions(who) > *n).then_some(()));
     }
 
     /// Ends the process without warning.

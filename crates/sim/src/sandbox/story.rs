@@ -101,6 +101,7 @@ impl Story {
         story.pay()?;
         story.tamper()?;
         story.bump()?;
+        story.cancel()?;
         story.freeze_and_resume()?;
         story.lose_a_signer()?;
         story.verify_log()?;
@@ -502,6 +503,37 @@ impl Story {
             "bump",
             format!(
                 "stuck {} replaced by {}, same anchor, no new approval, confirmed",
+                short(&first),
+                short(&second)
+            ),
+        );
+        Ok(())
+    }
+
+    /// A payment that is on its way is called back: the coins return to the own wallet, and the payment can
+    /// never confirm any more.
+    fn cancel(&mut self) -> Result<(), Failure> {
+        self.mine(DEEP)?;
+        let id = self.ask_for("0.03btc", "50000sat")?;
+        self.approve("alice", &id)?;
+        self.approve("bob", &id)?;
+        let first = self.broadcast(&id)?;
+        let said =
+            self.person("carol").run(&["cancel", &id, "--fee-max", "50000sat", "--end", "2h", "--yes"])?;
+        let cancel = field(&said, "id")?.to_owned();
+        self.approve("alice", &cancel)?;
+        self.approve("bob", &cancel)?;
+        let second = self.broadcast(&cancel)?;
+        self.mine(1)?;
+        let block = self.node.rpc().block_hash(self.node.rpc().block_count()?)?;
+        self.node.rpc().raw_transaction(&second.parse()?, Some(&block))?;
+        if !self.node.rpc().raw_mempool()?.is_empty() {
+            return Err(format!("{first} is still on its way").into());
+        }
+        tell(
+            "cancel",
+            format!(
+                "{} called back by {}, approved anew, same anchor, confirmed",
                 short(&first),
                 short(&second)
             ),
