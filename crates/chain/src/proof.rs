@@ -9,8 +9,8 @@ use custody::effects::{ConfirmationProof, Confirmed, DecodeError, PinnedHeader};
 
 use crate::raw::{MAX_PARENT_BYTES, effects, parse};
 
-/// The most headers of a proof: one retarget window of 2,016 blocks (two weeks) and a little more, so
-/// that a header pinned anew each fortnight always reaches the tip, and a proof stays below 170 kB.
+/// The most headers of a proof: one retarget window of 2,016 blocks and a little more, 168 kB. A proof
+/// inside a statement meets the limit of the envelope first, at about 430 headers (three days of blocks).
 pub const MAX_HEADERS: usize = 2_100;
 
 /// The most sibling hashes of a Merkle branch: a block holds at most 16,666 transactions (4,000,000
