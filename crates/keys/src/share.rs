@@ -220,27 +220,12 @@ pub fn deal(
     Ok(Dealt { public, shares })
 }
 
-/// The context that a share is sealed in ([`crate::seal::SealDomain::Share`]): for which deployment,
-/// from which ceremony, of which of its accounts, to whom, and how many must sign.
-///
-/// # Errors
-/// None.
-pub fn seal_context(
-    genesis: &Hash,
-    ceremony: &Hash,
-    slot: u32,
-    threshold: u16,
-    holder: &Name,
-) -> Result<Vec<u8>, ShareError> {
-    let context = ("keyward/share-context/v1", genesis, ceremony, slot, threshold, holder);
-    serde_json::to_vec(&context).map_err(|_| ShareError::Malformed)
-}
-
 /// One share, not yet checked: 32 bytes, a big-endian scalar.
 pub struct ShareSecret(LockedBytes);
 
 impl ShareSecret {
-    /// The plaintext to be sealed to its holder ([`crate::seal::seal`]) or into its vault.
+    /// The plaintext to be sealed to its holder ([`crate::seal::seal`], in the
+    /// context [`custody::document::share_context`]) or into its vault.
     pub fn expose(&self) -> &[u8] {
         self.0.expose()
     }

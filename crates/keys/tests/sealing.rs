@@ -4,13 +4,14 @@ mod common;
 
 use common::{Random, dealt, name};
 use custody::Hash;
+use custody::document::share_context;
 use custody::document::{CeremonyRecord, Slot};
 use keys::cosigner::{CosignerError, CosignerSecrets, PLAINTEXT_BYTES};
 use keys::device::{DeviceKey, SignMessage, public_of};
 use keys::locked::LockedBytes;
 use keys::purpose::verify_frame;
 use keys::seal::{SEAL_KEY_BYTES, SealDomain, SealError, SealKey, SealPublic, open, seal};
-use keys::share::{SharePublic, ShareSecret, seal_context};
+use keys::share::{SharePublic, ShareSecret};
 use keys::vault::{Vault, VaultContext, VaultKind};
 
 fn locked(bytes: &[u8]) -> LockedBytes {
@@ -168,7 +169,7 @@ fn files_of_version_1_still_open() {
 #[test]
 fn contexts_of_sealed_shares_differ_in_every_part() {
     let of = |genesis, ceremony, slot, threshold, holder: &str| {
-        seal_context(&Hash([genesis; 32]), &Hash([ceremony; 32]), slot, threshold, &name(holder)).unwrap()
+        share_context(&Hash([genesis; 32]), &Hash([ceremony; 32]), slot, &name(holder), threshold)
     };
     let all = [
         of(1, 2, 3, 2, "ada"),
