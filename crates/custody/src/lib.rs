@@ -27,6 +27,7 @@ pub mod document;
 pub mod effects;
 pub mod genesis;
 mod governance;
+mod judge;
 pub mod map;
 pub mod name;
 pub mod payment;
