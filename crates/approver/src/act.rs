@@ -193,6 +193,7 @@ fn record(state: &State, id: Hash, request: &Request, requester: Owner, now: u64
         request: request.clone(),
         requester,
         at: now,
+        rules: state.clock().rules,
         approvals: BTreeMap::new(),
         lineage: renewed.map_or(id, |old| old.lineage),
         renewed_by: None,

@@ -1,11 +1,13 @@
 //! Documents in words.
 
 use custody::Hash;
-use custody::anchors::OtherAnchor;
+use custody::anchors::{Gone, OtherAnchor, OtherAnchors};
 use custody::document::{Document, Kind};
+use custody::effects::{Decoder as _, Effects, Inclusion, OutPoint};
 use custody::policy::{Governance, PolicyRule, describe};
 
-use crate::text::{chunks, plain, sats, time};
+use crate::replica::Replica;
+use crate::text::{chunks, harmless, plain, sats, time};
 use crate::view::{Labels, names};
 
 type Fields = Vec<(String, String)>;
@@ -16,7 +18,7 @@ fn field(name: &str, value: impl ToString) -> (String, String) {
 
 /// What a document says, field by field. Every field of every kind is here: a person approves nothing
 /// that was not shown.
-pub(crate) fn readable(document: &Document, labels: &Labels) -> Fields {
+pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) -> Fields {
     match document {
         Document::Policy(policy) => {
             let rules = policy.rules.iter().map(rule);
@@ -86,26 +88,74 @@ pub(crate) fn readable(document: &Document, labels: &Labels) -> Fields {
                 field("bits", format!("{:08x}", header.bits)),
             ]
         }
-        Document::Anchors(other) => {
-            let mut out = vec![field("for request", other.lineage)];
-            for OtherAnchor { output, .. } in &other.anchors {
-                let at = output.outpoint;
-                out.push(field("new anchor", format!("{}:{}", reversed(at.txid), at.vout)));
-                let place = format!("at {} {}", word(&output.branch), output.index);
-                out.push(field("", format!("{} {place}", sats(output.amount))));
-            }
-            // The id of a transaction without witness, which is what a proof carries.
-            let txid = |raw: &[u8]| reversed(Hash::sha256(&Hash::sha256(raw).0));
-            let ids = other.conflicts.iter().map(|c| txid(&c.transaction.0));
-            out.extend(ids.map(|id| field("because confirmed is", id)));
-            out
-        }
+        Document::Anchors(other) => anchors(other, replica),
         Document::Upgrade(upgrade) => {
             vec![field("version", upgrade.version), field("rules", upgrade.rules)]
         }
         Document::Resume(resume) => resume.freezes.iter().map(|f| field("lifts freeze", f)).collect(),
         Document::Revocation(revocation) => vec![field("revokes key", revocation.key)],
     }
+}
+
+/// Which request, its anchors before and after, and of each transaction that was authorised for it why it
+/// cannot confirm beside a later one. Nothing here is the document's word: the proofs are checked.
+fn anchors(other: &OtherAnchors, replica: &Replica) -> Fields {
+    let (state, decoder) = (replica.state(), replica.decoder());
+    let mut out = vec![field("for request", other.lineage)];
+    if let Some(first) = state.requests().get(&other.lineage) {
+        let to = first.request.outputs.iter().map(|o| format!("{} to {}", sats(o.amount), o.destination));
+        let to: Vec<_> = to.collect();
+        out.push(field("", format!("from {}: {}", first.request.wallet, to.join(", "))));
+    }
+    let later = state.requests().iter().filter(|(id, r)| r.lineage == other.lineage && **id != other.lineage);
+    out.extend(later.map(|(id, _)| field("renewed by", id)));
+    let confirmed = |proof: &Inclusion| decoder.confirmed(&proof.under(&other.headers), &state.header());
+    let depth = |proof: &Inclusion| match confirmed(proof) {
+        Ok(shown) => format!("{} confirmations shown, in block {}", shown.depth, shown.height),
+        Err(error) => format!("NOT PROVEN: {}", harmless(&error.to_string())),
+    };
+    let new: Vec<OutPoint> = other.anchors.iter().map(|a| a.output.outpoint).collect();
+    for old in state.lineages().get(&other.lineage).iter().flat_map(|l| &l.anchors) {
+        let then = if new.contains(old) { "kept" } else { "released" };
+        out.push(field("old anchor", format!("{}, {then}", place(old))));
+    }
+    for OtherAnchor { output, proof } in &other.anchors {
+        out.push(field("new anchor", place(&output.outpoint)));
+        let at = format!("at {} {}", word(&output.branch), output.index);
+        out.push(field("", format!("{} {at}, {}", sats(output.amount), depth(proof))));
+    }
+    let ancestors: Vec<Effects> = other.ancestors.iter().filter_map(|a| decoder.decode(&a.0).ok()).collect();
+    let mut conflicts = Vec::new();
+    for proof in &other.conflicts {
+        // The id of a transaction without witness, which is what a proof carries.
+        let id = Hash::sha256(&Hash::sha256(&proof.transaction.0).0);
+        out.push(field("confirmed is", reversed(id)));
+        out.push(field("", depth(proof)));
+        conflicts.extend(confirmed(proof).ok().map(|shown| (id, Gone::new(&shown.effects, &ancestors))));
+    }
+    for (id, authorised) in state.may_confirm(&other.lineage) {
+        out.push(field("authorised", reversed(authorised.txid)));
+        out.push(field("", format!("as {id}")));
+        let inputs = authorised.transaction.inputs.iter().map(|i| &i.outpoint);
+        let gone = |(by, gone): &(Hash, Gone)| Some((*by, inputs.clone().find(|input| gone.has(input))?));
+        let why = match (inputs.clone().find(|i| new.contains(i)), conflicts.iter().find_map(gone)) {
+            (Some(anchor), _) => format!("may confirm; then nothing after it: spends {}", place(anchor)),
+            (None, Some((by, lost))) => {
+                let ancestor = ancestors.iter().any(|a| a.txid == lost.txid);
+                let how = if ancestor { "which can never be, because of" } else { "which was spent by" };
+                format!("never confirms: needs {}, {how} {}", place(lost), reversed(by))
+            }
+            (None, None) => "NOT EXCLUDED: it may confirm beside a payment from these anchors".into(),
+        };
+        out.push(field("", why));
+    }
+    let ids = other.ancestors.iter().map(|raw| Hash::sha256(&Hash::sha256(&raw.0).0));
+    out.extend(ids.map(|id| field("by ancestor", reversed(id))));
+    out
+}
+
+fn place(outpoint: &OutPoint) -> String {
+    format!("{}:{}", reversed(outpoint.txid), outpoint.vout)
 }
 
 /// A hash of Bitcoin as people write it.

@@ -33,18 +33,22 @@ pub enum RequestState {
     Authorised,
     /// Its end has passed.
     Ended,
+    /// Another rule set came into force after it was asked (P29).
+    Lapsed,
     /// Another request took its place.
     Renewed,
 }
 
 /// Where a request stands at `now`.
-pub fn state_of(record: &RequestRecord, now: u64) -> RequestState {
+pub fn state_of(state: &State, record: &RequestRecord, now: u64) -> RequestState {
     if record.renewed_by.is_some() {
         RequestState::Renewed
     } else if !record.authorised.is_empty() {
         RequestState::Authorised
     } else if record.request.end < now {
         RequestState::Ended
+    } else if state.has_lapsed(record) {
+        RequestState::Lapsed
     } else {
         RequestState::Open
     }
@@ -173,7 +177,7 @@ impl RequestView {
             wallet: request.wallet.clone(),
             asked_by: owner(state, labels, &record.requester),
             at: time(record.at),
-            state: state_of(record, now),
+            state: state_of(state, record, now),
             end: time(request.end),
             outputs: request.outputs.iter().map(|o| output(state, labels, o)).collect(),
             amount,
@@ -309,7 +313,7 @@ fn similar(state: &State, labels: &Labels, id: &Hash, record: &RequestRecord, no
     let request = &record.request;
     let since = now.saturating_sub(RECENT_S);
     let look = |(other_id, other): (&Hash, &RequestRecord)| {
-        let open = state_of(other, now) == RequestState::Open;
+        let open = state_of(state, other, now) == RequestState::Open;
         if other_id == id || (!open && other.at < since) {
             return None;
         }
@@ -328,7 +332,7 @@ fn similar(state: &State, labels: &Labels, id: &Hash, record: &RequestRecord, no
             asked_by: owner(state, labels, &other.requester),
             at: time(other.at),
             amount: theirs.amount().unwrap_or(Sats::MAX),
-            state: state_of(other, now),
+            state: state_of(state, other, now),
             same,
         })
     };

@@ -168,7 +168,7 @@ impl ProposalView {
             proposed_by: owner(state, labels, &proposal.proposer),
             stage: stage(&proposal.stage, proposal.not_after < now),
             end: time(proposal.not_after),
-            document: readable(&proposal.document, labels),
+            document: readable(&proposal.document, labels, replica),
             replaces: proposal.replaces,
             changes: in_force
                 .map_or_else(Vec::new, |old| crate::compare::changes(&old.document, &proposal.document)),

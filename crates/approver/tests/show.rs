@@ -6,11 +6,11 @@ use approver::{Fresh, Labels, View};
 use common::{nonce, replica};
 use custody::anchors::{OtherAnchor, OtherAnchors};
 use custody::document::Document;
-use custody::effects::Sats;
+use custody::effects::{Branch, Decoder as _, OutPoint, Sats};
 use custody::name::Label;
 use custody::statement::Body;
 use custody::{Blob, Hash};
-use fixtures::{DAY, World, group, label, path, policy, rule};
+use fixtures::{Coin, DAY, World, group, label, path, policy, rule};
 
 fn labels(texts: &[&str]) -> Labels {
     let mut labels = Labels::default();
@@ -187,6 +187,70 @@ fn documents_are_shown_with_what_changes() {
     assert_eq!(lines(&view, "may approve"), ["alice, bob, carol"]);
 }
 
+/// Other anchors: which request, what is released, and why each authorised transaction cannot confirm beside a
+/// later one. What is not proven is said to be so, whatever the document claims.
+#[test]
+fn other_anchors_say_what_they_do() {
+    let (key, mut world) = common::world();
+    let (coin, root, fresh) = (world.coin(1_000_000), world.coin(200_000), world.coin(500_000));
+    let onward = world.draft(&[], &[root], 1_000);
+    let parent = world.decoder.decode(&onward.raw()).unwrap().txid;
+    let change = OutPoint { txid: parent, vout: 0 };
+    let change = Coin { outpoint: change, amount: Sats(199_000), branch: Branch::Change, index: 0 };
+    let ask = world.request(&[("acme", 400_000)]);
+    let request = world.asked(ask);
+    let mut paid = Vec::new();
+    for (fee, coins) in [(1_000, vec![coin, root]), (2_000, vec![coin, change]), (3_000, vec![coin, fresh])] {
+        let draft = world.draft(&[request], &coins, fee);
+        world.pay(&[request], &draft).unwrap();
+        paid.push(reversed(world.decoder.decode(&draft.raw()).unwrap().txid));
+    }
+    let alone = world.draft(&[request], &[coin], 4_000);
+    world.pay(&[request], &alone).unwrap();
+    let by = world.chain.confirm(&world.draft(&[], &[root], 5_000).raw());
+    world.chain.mine_empty(2);
+    let mut other = world.other_anchors(request, &[fresh], &[by]);
+    other.ancestors = vec![Blob(onward.raw())];
+    let view = |other: &OtherAnchors| {
+        let fresh = Fresh { nonce: nonce(7), now: world.time };
+        let replica = replica(&world);
+        let draft = replica.propose(&key, Document::Anchors(other.clone()), fresh).unwrap();
+        draft.view(&replica, &Labels::default(), world.time).unwrap()
+    };
+    let place = |coin: &Coin| format!("{}:{}", reversed(coin.outpoint.txid), coin.outpoint.vout);
+
+    let seen = view(&other);
+    assert_eq!(lines(&seen, "for request"), [request.to_string()]);
+    assert_eq!(lines(&seen, "old anchor"), [format!("{}, released", place(&coin))]);
+    assert_eq!(lines(&seen, "new anchor"), [place(&fresh)]);
+    assert_eq!(lines(&seen, "confirmed is"), [reversed(by)]);
+    assert_eq!(lines(&seen, "by ancestor"), [reversed(parent)]);
+    let words = lines(&seen, "");
+    let says = |start: &str| words.iter().filter(|l| l.starts_with(start)).cloned().collect::<Vec<_>>();
+    assert_eq!(words[0], "from main: 400,000 sat (0.00400000 BTC) to acme");
+    assert_eq!(words[1], "500,000 sat (0.00500000 BTC) at receive 0, 9 confirmations shown, in block 13");
+    assert_eq!(words[2], "3 confirmations shown, in block 19");
+    let why = |of: &str| {
+        let text = seen.text();
+        let rest = text.split(&format!("  authorised    {of}\n")).nth(1).unwrap().to_owned();
+        rest.lines().nth(1).unwrap().trim().to_owned()
+    };
+    let (root, change, by) = (place(&root), place(&change), reversed(by));
+    assert_eq!(why(&paid[0]), format!("never confirms: needs {root}, which was spent by {by}"));
+    let how = "which can never be, because of";
+    assert_eq!(why(&paid[1]), format!("never confirms: needs {change}, {how} {by}"));
+    let then = "may confirm; then nothing after it: spends";
+    assert_eq!(why(&paid[2]), format!("{then} {}", place(&fresh)));
+    let open = "NOT EXCLUDED: it may confirm beside a payment from these anchors";
+    assert_eq!(says("NOT EXCLUDED"), [open]);
+
+    // Words of the document itself prove nothing.
+    other.conflicts[0].position = 0;
+    let seen = lines(&view(&other), "");
+    assert!(seen[2].starts_with("NOT PROVEN: "), "{seen:?}");
+    assert_eq!(seen.iter().filter(|l| *l == open).count(), 3);
+}
+
 /// Every kind of document renders, and no field of it is left out of sight.
 #[test]
 fn every_kind_of_document_has_words() {
@@ -200,15 +264,16 @@ fn every_kind_of_document_has_words() {
         block: 0,
     };
     let input = custody::effects::TypedInput {
-        outpoint: custody::effects::OutPoint { txid: nonce(9), vout: 1 },
+        outpoint: OutPoint { txid: nonce(9), vout: 1 },
         amount: Sats(5_000),
-        branch: custody::effects::Branch::Change,
+        branch: Branch::Change,
         index: 3,
     };
     let anchors = OtherAnchors {
         lineage: nonce(10),
         anchors: vec![OtherAnchor { output: input, proof: proof.clone() }],
         conflicts: vec![proof],
+        ancestors: vec![Blob(vec![3])],
         headers: Blob(vec![2]),
     };
     let others = [
@@ -242,6 +307,10 @@ fn words(value: &serde_json::Value) -> Vec<String> {
     }
 }
 
+fn txid(raw: &Blob) -> String {
+    reversed(Hash::sha256(&Hash::sha256(&raw.0).0))
+}
+
 fn reversed(mut hash: Hash) -> String {
     hash.0.reverse();
     hash.to_string()
@@ -257,8 +326,11 @@ fn under(field: &str, value: &serde_json::Value) -> Vec<String> {
             let raw = |proof: &serde_json::Value| -> Blob {
                 serde_json::from_value(proof["transaction"].clone()).unwrap()
             };
-            let txid = |proof| reversed(Hash::sha256(&Hash::sha256(&raw(proof).0).0));
-            value.as_array().unwrap().iter().map(txid).collect()
+            value.as_array().unwrap().iter().map(|proof| txid(&raw(proof))).collect()
+        }
+        ("ancestors", _) => {
+            let raws: Vec<Blob> = serde_json::from_value(value.clone()).unwrap();
+            raws.iter().map(txid).collect()
         }
         ("participants", _) => {
             let keys = value.as_array().unwrap().iter();

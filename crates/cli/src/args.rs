@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use custody::Hash;
 use custody::document::{DestinationKind, Grant, Model};
-use custody::effects::{Branch, Sats};
+use custody::effects::{Branch, OutPoint, Sats};
 use custody::name::Name;
 
 use crate::amount;
@@ -110,6 +110,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SAT_PER_VB")]
         rate: u64,
     },
+    /// Propose other anchors for a request
+    #[command(subcommand)]
+    Anchors(Anchors),
     /// Show a request or proposal
     Show {
         /// Its id, at least 8 digits of it
@@ -413,6 +416,24 @@ pub(crate) struct Cancel {
     pub(crate) despite: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Anchors {
+    /// Propose that a request is paid from other outputs, for its own were spent by something else
+    Propose {
+        /// The request, at least 8 digits of its id
+        request: String,
+        /// The outputs that every later transaction of it spends, all of them; of its wallet, confirmed
+        #[arg(long, value_name = "TXID:N", value_parser = outpoint, value_delimiter = ',', required = true)]
+        new: Vec<OutPoint>,
+        /// A confirmed transaction that spent what an authorised one needs; searched for when left out
+        #[arg(long = "conflict", value_name = "TXID", value_parser = txid)]
+        conflicts: Vec<Hash>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Terms {
     /// Highest fee
@@ -459,6 +480,19 @@ pub(crate) enum Log {
 
 fn hash(text: &str) -> Result<Hash, String> {
     Hash::from_hex(text).ok_or_else(|| "write 64 lower-case hex digits".into())
+}
+
+/// A transaction id as people write it: the bytes from the last to the first.
+fn txid(text: &str) -> Result<Hash, String> {
+    let mut txid = hash(text)?;
+    txid.0.reverse();
+    Ok(txid)
+}
+
+fn outpoint(text: &str) -> Result<OutPoint, String> {
+    let (id, vout) = text.split_once(':').ok_or("write TXID:N, N being the number of the output")?;
+    let vout = vout.parse().map_err(|_| "after the colon write the number of the output")?;
+    Ok(OutPoint { txid: txid(id)?, vout })
 }
 
 /// As people read it out: spaces do not matter.

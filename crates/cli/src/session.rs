@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use approver::{Fresh, Labels, Replay, Replica, ReplicaError, Signed};
 use custody::document::{Document, Machine};
-use custody::effects::Sats;
+use custody::effects::{Inclusion, OutPoint, Sats};
 use custody::genesis::Genesis;
 use custody::name::{Label, Name};
 use custody::{Blob, Hash};
@@ -183,18 +183,21 @@ impl<'a> Session<'a> {
 
     /// Fetches what is new of the log, and believes it under a final head.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        let from = self.replica.extend().height() + 1;
-        match self.ask(&ToServer::Log { from }, ANSWER_DEADLINE)? {
-            FromServer::Log(log) => self.absorb(log),
-            _ => Err(off_script()),
+        loop {
+            let height = self.replica.state().clock().height;
+            match self.ask(&ToServer::Log { from: height + 1 }, ANSWER_DEADLINE)? {
+                FromServer::Log(log) => self.absorb(log)?,
+                _ => return Err(off_script()),
+            }
+            // A piece may end under a head of its own, before the newest one.
+            if self.replica.state().clock().height == height {
+                return Ok(());
+            }
         }
     }
 
     fn absorb(&mut self, mut log: Log) -> Result<()> {
-        if self.replica.compare(&log.note)?.is_lt() {
-            let (seen, found) = (self.replica.seen().size, size_of(&log.note));
-            return Err(ReplicaError::RolledBack { seen, found }.into());
-        }
+        let mut end = self.entries_under(&log.note)?;
         // A home that lost its cache still remembers the head.
         let seen = self.home.seen()?;
         let mut replay = self.replica.extend().not_behind(seen);
@@ -207,6 +210,10 @@ impl<'a> Session<'a> {
             }
             for Blob(batch) in log.batches {
                 replay.push(&batch)?;
+                // Anybody can make empty batches for ever: nothing is read beyond what a quorum co-signed.
+                if replay.size() > end {
+                    return Err(ReplicaError::Differs { head: end, replayed: replay.size() }.into());
+                }
                 new.push(batch);
             }
             if replay.height() < log.height {
@@ -215,6 +222,7 @@ impl<'a> Session<'a> {
                     FromServer::Log(log) => log,
                     _ => return Err(off_script()),
                 };
+                end = self.entries_under(&log.note)?;
             } else {
                 log.batches = Vec::new();
             }
@@ -227,6 +235,15 @@ impl<'a> Session<'a> {
             self.kept = self.cache.batches.len();
         }
         Ok(())
+    }
+
+    /// How many entries stand under a final head that is not behind the own one.
+    fn entries_under(&self, note: &str) -> Result<u64> {
+        let found = size_of(note);
+        if self.replica.compare(note)?.is_lt() {
+            return Err(ReplicaError::RolledBack { seen: self.replica.seen().size, found }.into());
+        }
+        Ok(found)
     }
 
     /// Asks for the words behind commitments that are not known yet. They are checked against their
@@ -246,9 +263,13 @@ impl<'a> Session<'a> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let commitments = wanted.into_iter().take(LABELS_LIMIT).collect();
+        let commitments = wanted.iter().take(LABELS_LIMIT).copied().collect();
         match self.ask(&ToServer::Labels { commitments }, ANSWER_DEADLINE)? {
-            FromServer::Labels { labels } => self.add_labels(&labels),
+            FromServer::Labels { mut labels } => {
+                // What nobody asked for would only fill the disk.
+                labels.retain(|label| wanted.contains(&label.commitment()));
+                self.add_labels(&labels)
+            }
             _ => Err(off_script()),
         }
     }
@@ -323,6 +344,19 @@ impl<'a> Session<'a> {
     pub(crate) fn bump(&mut self, request: Hash, fee_rate_sat_vb: u64) -> Result<(Hash, String, Sats)> {
         match self.ask(&ToServer::Bump { request, fee_rate_sat_vb }, ANSWER_DEADLINE)? {
             FromServer::Bumped { authorisation, txid, fee } => Ok((authorisation, txid, fee)),
+            _ => Err(off_script()),
+        }
+    }
+
+    /// Where transactions, and those that spend some outputs, stand in the chain. Not checked yet.
+    pub(crate) fn confirmations(
+        &mut self,
+        transactions: Vec<Hash>,
+        spent: Vec<OutPoint>,
+    ) -> Result<(Vec<Inclusion>, Blob)> {
+        // Hundreds of blocks may be searched.
+        match self.ask(&ToServer::Confirmations { transactions, spent }, ANSWER_DEADLINE * 8)? {
+            FromServer::Confirmations { proofs, headers } => Ok((proofs, headers)),
             _ => Err(off_script()),
         }
     }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,14 +12,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::Host;
 use custody::checkpoint::{SignedNote, cosign};
-use custody::document::Person;
+use custody::document::{Document, Person};
+use custody::effects::{Branch, Decoder as _, Inclusion, OutPoint};
 use custody::genesis::Genesis;
 use custody::name::Label;
 use custody::state::State;
 use custody::statement::Envelope;
 use custody::{Blob, Hash};
 use ed25519_dalek::Signer as _;
-use fixtures::{World, genesis, group, key, name};
+use fixtures::{Coin, World, genesis, group, key, name};
 use serde_json::Value;
 use wire::message::{
     Answer, FromCosigner, FromServer, Log, ReceiptState, ServerStatus, ToCosigner, ToServer,
@@ -37,12 +39,16 @@ enum Lie {
     NoQuorum,
     /// Shows the log as it was some batches ago.
     Old(usize),
+    /// Shows blocks without work.
+    Blocks,
 }
 
 struct Shared {
     world: World,
     labels: Vec<Label>,
     lie: Lie,
+    /// What spent coins behind the log's back.
+    spenders: Vec<Hash>,
 }
 
 /// A deployment in which `erin` of this host approves.
@@ -121,10 +127,29 @@ impl Shared {
                 balances: vec![(name("main"), "1250000".into())],
                 alarms: vec!["\u{1b}[2Jbeep".into()],
             }),
+            ToServer::Confirmations { transactions, spent } => self.confirmations(&transactions, &spent),
             ToServer::Shares { .. } | ToServer::Bump { .. } => {
                 FromServer::Error { code: "late".into(), why: "not here".into() }
             }
         }
+    }
+
+    fn confirmations(&self, transactions: &[Hash], spent: &[OutPoint]) -> FromServer {
+        let (mut proofs, mut headers) = (Vec::new(), Blob::default());
+        let (world, pinned) = (&self.world, self.world.state.header());
+        for txid in transactions.iter().chain(&self.spenders).collect::<BTreeSet<_>>() {
+            let proof = world.chain.prove(*txid, pinned.height);
+            let effects = world.decoder.confirmed(&proof, &pinned).unwrap().effects;
+            headers = proof.headers;
+            if transactions.contains(txid) || effects.inputs.iter().any(|i| spent.contains(&i.outpoint)) {
+                let (transaction, position, branch) = (proof.transaction, proof.position, proof.branch);
+                proofs.push(Inclusion { transaction, position, branch, block: proof.block });
+            }
+        }
+        if self.lie == Lie::Blocks {
+            headers.0[40] ^= 1;
+        }
+        FromServer::Confirmations { proofs, headers }
     }
 
     fn cosigner(&mut self, who: &str, message: ToCosigner) -> FromCosigner {
@@ -195,7 +220,7 @@ impl Deployment {
         let mut world = World::open(genesis);
         world.apply(now(), &[]);
         let labels = ["acme", "alice", "carol"].map(fixtures::label).to_vec();
-        let shared = Arc::new(Mutex::new(Shared { world, labels, lie: Lie::None }));
+        let shared = Arc::new(Mutex::new(Shared { world, labels, lie: Lie::None, spenders: Vec::new() }));
         let held = Arc::clone(&shared);
         let server = listen("server", move |message| held.lock().unwrap().server(message));
         let cosigners = ["s1", "s2", "s3", "w1"].map(|who| {
@@ -212,6 +237,14 @@ impl Deployment {
 
     fn lie(&self, lie: Lie) {
         self.shared.lock().unwrap().lie = lie;
+    }
+
+    /// A transaction that nobody asked for goes into a block.
+    fn confirm(&self, raw: &[u8]) -> Hash {
+        let mut shared = self.shared.lock().unwrap();
+        let txid = shared.world.chain.confirm(raw);
+        shared.spenders.push(txid);
+        txid
     }
 
     fn know(&self, cosigners: &[&str]) {
@@ -301,6 +334,122 @@ fn ask_approve_and_look() {
     // What is kept suffices without the server.
     assert!(host.ok("requests --all --offline").contains(own));
     host.fails("status --server 127.0.0.1:9", 4);
+}
+
+/// An output as people write it.
+fn shown(coin: &Coin) -> String {
+    let mut txid = coin.outpoint.txid;
+    txid.0.reverse();
+    format!("{txid}:{}", coin.outpoint.vout)
+}
+
+#[test]
+fn other_anchors_are_proposed_with_what_the_chain_shows() {
+    let deployment = Deployment::new();
+    let host = &deployment.host;
+    let (request, coin, fresh) = deployment.world(|world| {
+        let (coin, fresh) = (world.coin(1_000_000), world.coin(500_000));
+        let ask = world.request(&[("acme", 400_000)]);
+        let request = world.asked(ask);
+        (request, coin, fresh)
+    });
+    let propose = format!("anchors propose {request} --new {}", shown(&fresh));
+    let said = host.fails(&format!("{propose} --yes"), 3);
+    assert!(said.contains("P22.other-anchors") && said.contains("nothing was authorised"), "{said}");
+    let sweep = deployment.world(|world| {
+        let draft = world.draft(&[request], &[coin], 1_000);
+        world.pay(&[request], &draft).unwrap();
+        world.draft(&[], &[coin], 5_000).raw()
+    });
+    let said = host.fails(&format!("{propose} --yes"), 3);
+    assert!(said.contains("P22.other-anchors") && said.contains("may still confirm"), "{said}");
+
+    // Somebody swept the anchor: it is found, and not believed before it is deep enough.
+    let mut spent = deployment.confirm(&sweep);
+    spent.0.reverse();
+    deployment.world(|world| world.chain.mine_empty(4));
+    let said = host.fails(&format!("{propose} --yes"), 3);
+    assert!(said.contains("P22.conflict: a conflict has 5 confirmations, it needs 6"), "{said}");
+    deployment.world(|world| world.chain.mine_empty(1));
+    deployment.lie(Lie::Blocks);
+    host.fails(&format!("{propose} --yes"), 5);
+    deployment.lie(Lie::None);
+    let foreign = deployment.world(|world| {
+        let thief = world.decoder.address_script(&fixtures::regtest::address("thief")).unwrap();
+        Coin { outpoint: world.chain.pay(thief, fresh.amount), ..fresh }
+    });
+    let theirs = format!("anchors propose {request} --new {} --yes", shown(&foreign));
+    assert!(host.fails(&theirs, 2).contains("is not of this wallet"));
+    let twice = format!("{propose},{} --yes", shown(&fresh));
+    assert!(host.fails(&twice, 3).contains("P22.other-anchors: an anchor is named twice"));
+    let unrelated = deployment.world(|world| {
+        let other = world.coin(50_000);
+        world.draft(&[], &[other], 1_000).raw()
+    });
+    let mut beside = deployment.confirm(&unrelated);
+    beside.0.reverse();
+    deployment.world(|world| world.chain.mine_empty(5));
+    let said = host.fails(&format!("{propose} --conflict {beside} --yes"), 3);
+    assert!(said.contains("P22.conflict: a conflict spends no input"), "{said}");
+    let none = deployment.world(|w| w.state.proposals().iter().count());
+    let shown_and_unasked = host.fails(&propose, 2);
+    assert!(shown_and_unasked.contains("never confirms: needs "), "{shown_and_unasked}");
+    assert!(shown_and_unasked.contains("not confirmed: nothing was signed"), "{shown_and_unasked}");
+    assert_eq!(deployment.world(|w| w.state.proposals().iter().count()), none);
+
+    // Searched for or named, it is the same document.
+    let id = deployment.json(&format!("{propose} --yes"))["id"].as_str().unwrap().to_owned();
+    let named = deployment.json(&format!("{propose} --conflict {spent} --yes"));
+    let named = Hash::from_hex(named["id"].as_str().unwrap()).unwrap();
+    let id = Hash::from_hex(&id).unwrap();
+    deployment.world(|world| {
+        let document = |id: &Hash| world.state.proposals().get(id).unwrap().document.clone();
+        assert_eq!(document(&id), document(&named));
+    });
+    let view = host.ok(&format!("show {}", &id.to_string()[..8]));
+    assert!(view.contains(&format!("  confirmed is  {spent}\n")), "{view}");
+    assert!(view.contains(&format!("  old anchor    {}, released\n", shown(&coin))), "{view}");
+    assert!(view.contains(&format!("  new anchor    {}\n", shown(&fresh))), "{view}");
+    deployment.world(|world| {
+        for who in ["alice", "bob"] {
+            world.approve(who, id).unwrap();
+        }
+        assert_eq!(world.state.lineages().get(&request).unwrap().anchors, [fresh.outpoint]);
+        let bump = world.draft(&[request], &[fresh], 2_000);
+        world.pay(&[request], &bump).unwrap();
+    });
+}
+
+/// What the log knows between a payment and the conflict is in the document without being named.
+#[test]
+fn other_anchors_name_the_ancestors_that_the_log_knows() {
+    let deployment = Deployment::new();
+    let host = &deployment.host;
+    let (parent, request, fresh, bump) = deployment.world(|world| {
+        let (root, anchor, fresh) = (world.coin(300_000), world.coin(600_000), world.coin(500_000));
+        let ask = world.request(&[("acme", 100_000)]);
+        let first = world.asked(ask);
+        let parent = world.draft(&[first], &[root], 1_000);
+        world.pay(&[first], &parent).unwrap();
+        let txid = world.decoder.decode(&parent.raw()).unwrap().txid;
+        let outpoint = OutPoint { txid, vout: 1 };
+        let change = Coin { outpoint, amount: parent.outputs[1].1, branch: Branch::Change, index: 0 };
+        let ask = world.request(&[("acme", 400_000)]);
+        let request = world.asked(ask);
+        let hanging = world.draft(&[request], &[anchor, change], 1_000);
+        world.pay(&[request], &hanging).unwrap();
+        let bump = world.draft(&[first], &[root], 5_000);
+        world.pay(&[first], &bump).unwrap();
+        (parent, request, fresh, bump)
+    });
+    deployment.confirm(&bump.raw());
+    deployment.world(|world| world.chain.mine_empty(5));
+    let sent = deployment.json(&format!("anchors propose {request} --new {} --yes", shown(&fresh)));
+    let id = Hash::from_hex(sent["id"].as_str().unwrap()).unwrap();
+    let document = deployment.world(|w| w.state.proposals().get(&id).unwrap().document.clone());
+    let Document::Anchors(other) = document else { panic!("{document:?}") };
+    assert_eq!(other.ancestors, [Blob(parent.raw())]);
+    assert!(host.ok(&format!("show {id}")).contains("which can never be, because of"));
 }
 
 #[test]

@@ -8,10 +8,14 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Blob, Hash};
-use crate::effects::{Decoder, Effects, Inclusion, OutPoint, OutputEffect, Sats, TypedInput};
+use crate::effects::{DecodeError, Decoder, Effects, Inclusion, OutPoint, OutputEffect, Sats, TypedInput};
 use crate::payment::{ANCHOR_DEPTH, ANCHORS_LIMIT, NewAnchor};
 use crate::rule::{Refusal, Rule, ensure};
-use crate::state::{AnchorRecord, Authorisation, Lineage, State};
+use crate::state::{AnchorRecord, Authorisation, State};
+
+/// Most ancestors in one document: nodes relay no longer chains (Bitcoin Core's limit of 25 unconfirmed
+/// transactions, the last one among them).
+pub const ANCESTORS_LIMIT: usize = 24;
 
 /// Binds a lineage to other anchors.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,6 +27,9 @@ pub struct OtherAnchors {
     pub anchors: Vec<OtherAnchor>,
     /// Confirmed transactions, each of which keeps an authorised one from ever confirming.
     pub conflicts: Vec<Inclusion>,
+    /// Raw unsigned transactions between an authorised one and a conflict: each spends what a conflict
+    /// spends, or an output of one before it, and so never confirms.
+    pub ancestors: Vec<Blob>,
     /// 80-byte headers, end to end, under which all the proofs stand: one chain, and a document that fits
     /// an envelope. The first one's parent is the pinned header.
     pub headers: Blob,
@@ -49,32 +56,75 @@ fn spends_one(authorised: &Authorisation, outpoints: &[OutPoint]) -> bool {
     authorised.transaction.inputs.iter().any(|input| outpoints.contains(&input.outpoint))
 }
 
-/// Whether a confirmed transaction spends an output that the authorised one needs.
-fn excludes(confirmed: &Effects, authorised: &Authorisation) -> bool {
-    let spent: Vec<OutPoint> = confirmed.inputs.iter().map(|input| input.outpoint).collect();
-    spends_one(authorised, &spent)
+/// What can never be spent once a transaction is confirmed.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    spent: BTreeSet<OutPoint>,
+    unborn: BTreeSet<Hash>,
+}
+
+impl Gone {
+    /// By a confirmed transaction, and `ancestors` in the order of [`OtherAnchors::ancestors`].
+    pub fn new(confirmed: &Effects, ancestors: &[Effects]) -> Self {
+        let spent = confirmed.inputs.iter().map(|input| input.outpoint).collect();
+        let mut gone = Self { spent, unborn: BTreeSet::new() };
+        // The confirmed one itself shares all its inputs with itself, and was born.
+        for ancestor in ancestors.iter().filter(|a| a.txid != confirmed.txid) {
+            if ancestor.inputs.iter().any(|input| gone.has(&input.outpoint)) {
+                gone.unborn.insert(ancestor.txid);
+            }
+        }
+        gone
+    }
+
+    /// Whether an ancestor can never confirm.
+    pub fn never(&self, ancestor: &Hash) -> bool {
+        self.unborn.contains(ancestor)
+    }
+
+    /// Whether this output is spent by the confirmed transaction, or never comes to be.
+    pub fn has(&self, outpoint: &OutPoint) -> bool {
+        self.spent.contains(outpoint) || self.never(&outpoint.txid)
+    }
+
+    /// Whether a transaction, other than the confirmed one, can never confirm.
+    pub fn excludes(&self, authorised: &Authorisation) -> bool {
+        authorised.transaction.inputs.iter().any(|input| self.has(&input.outpoint))
+    }
+}
+
+fn unread(error: DecodeError) -> Refusal {
+    Refusal::new(Rule::Conflict, error.to_string())
 }
 
 impl State {
     /// P22: every transaction ever authorised for the lineage spends one of the new anchors, so that it
     /// excludes all later ones, or is excluded itself by a confirmed transaction. What is not in a chain
     /// proves nothing.
-    pub(crate) fn check_other_anchors(
-        &self,
-        ask: &OtherAnchors,
-        decoder: &dyn Decoder,
-    ) -> Result<(), Refusal> {
-        let lineage = self.lineages.get(&ask.lineage);
-        let lineage = lineage.ok_or_else(|| {
-            Refusal::new(Rule::OtherAnchors, "nothing was authorised for such a lineage: it has no anchors")
+    ///
+    /// # Errors
+    /// The rule that it breaks, and what is missing.
+    pub fn check_other_anchors(&self, ask: &OtherAnchors, decoder: &dyn Decoder) -> Result<(), Refusal> {
+        ensure(self.lineages.get(&ask.lineage).is_some(), Rule::OtherAnchors, || {
+            "nothing was authorised for such a lineage: it has no anchors".into()
         })?;
         self.check_new_anchors(ask, decoder)?;
-        let open = self.open_of(&ask.lineage, lineage);
-        let confirmed = |conflict| self.check_conflict(ask, conflict, &open, decoder);
-        let conflicts = ask.conflicts.iter().map(confirmed).collect::<Result<Vec<_>, _>>()?;
+        ensure(ask.ancestors.len() <= ANCESTORS_LIMIT, Rule::Conflict, || {
+            format!("a document names at most {ANCESTORS_LIMIT} ancestors")
+        })?;
+        let read = |raw: &Blob| decoder.decode(&raw.0).map_err(unread);
+        let ancestors = ask.ancestors.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let open = self.may_confirm(&ask.lineage);
+        let checked = |conflict| self.check_conflict(ask, conflict, &ancestors, &open, decoder);
+        let gone = ask.conflicts.iter().map(checked).collect::<Result<Vec<_>, _>>()?;
+        let leads = |ancestor: &Effects| gone.iter().any(|g| g.never(&ancestor.txid));
+        ensure(ancestors.iter().all(leads), Rule::Conflict, || {
+            "an ancestor spends nothing that a conflict or an ancestor before it takes away: leave it out"
+                .into()
+        })?;
         let new = ask.outpoints();
         for (id, authorised) in open {
-            let covered = spends_one(authorised, &new) || conflicts.iter().any(|c| excludes(c, authorised));
+            let covered = spends_one(authorised, &new) || gone.iter().any(|g| g.excludes(authorised));
             ensure(covered, Rule::OtherAnchors, || {
                 format!("authorisation {id} may still confirm beside a payment from these anchors")
             })?;
@@ -119,11 +169,11 @@ impl State {
         &self,
         ask: &OtherAnchors,
         conflict: &Inclusion,
+        ancestors: &[Effects],
         open: &[(Hash, &Authorisation)],
         decoder: &dyn Decoder,
-    ) -> Result<Effects, Refusal> {
+    ) -> Result<Gone, Refusal> {
         let fits = |holds: bool, why: &str| ensure(holds, Rule::Conflict, || why.into());
-        let unread = |e: crate::effects::DecodeError| Refusal::new(Rule::Conflict, e.to_string());
         let shown = decoder.confirmed(&conflict.under(&ask.headers), &self.header()).map_err(unread)?;
         ensure(shown.depth >= ANCHOR_DEPTH, Rule::Conflict, || {
             format!("a conflict has {} confirmations, it needs {ANCHOR_DEPTH}", shown.depth)
@@ -143,17 +193,18 @@ impl State {
                 )?;
             }
         }
+        let gone = Gone::new(&shown.effects, ancestors);
         fits(
-            open.iter().any(|(_, authorised)| excludes(&shown.effects, authorised)),
+            open.iter().any(|(_, authorised)| gone.excludes(authorised)),
             "a conflict spends no input of an authorised transaction that is open: leave it out",
         )?;
-        Ok(shown.effects)
+        Ok(gone)
     }
 
-    /// Whether the last authorised request of a lineage ended or is a cancel.
+    /// Whether the last authorised request of a lineage ended, lapsed or is a cancel.
     pub(crate) fn is_over(&self, lineage: &Hash, time: u64) -> bool {
         let latest = self.lineages.get(lineage).and_then(|l| self.requests.get(&l.latest));
-        latest.is_some_and(|r| r.request.end < time || r.request.is_cancel())
+        latest.is_some_and(|r| r.request.end < time || r.request.is_cancel() || self.has_lapsed(r))
     }
 
     /// Every transaction that was ever authorised for a lineage.
@@ -163,10 +214,12 @@ impl State {
         ids.into_iter().filter_map(|id| Some((id, self.authorisations.get(&id)?))).collect()
     }
 
-    /// Those that no confirmed transaction has excluded yet.
-    fn open_of(&self, id: &Hash, lineage: &Lineage) -> Vec<(Hash, &Authorisation)> {
-        let mut all = self.authorised_of(id);
-        all.retain(|(id, _)| !lineage.excluded.contains(id));
+    /// The transactions authorised for a lineage that no conflict was shown for: any of them may be in a
+    /// block by now, or come into one.
+    pub fn may_confirm(&self, lineage: &Hash) -> Vec<(Hash, &Authorisation)> {
+        let mut all = self.authorised_of(lineage);
+        let excluded = self.lineages.get(lineage).map(|l| &l.excluded);
+        all.retain(|(id, _)| excluded.is_none_or(|excluded| !excluded.contains(id)));
         all
     }
 
@@ -175,7 +228,7 @@ impl State {
         let Some(mut lineage) = self.lineages.get(&ask.lineage).cloned() else { return };
         let new = ask.outpoints();
         // What spends none of them was shown to be excluded: its conflict need not be shown again.
-        let open = self.open_of(&ask.lineage, &lineage);
+        let open = self.may_confirm(&ask.lineage);
         let excluded: Vec<Hash> =
             open.into_iter().filter(|(_, a)| !spends_one(a, &new)).map(|(id, _)| id).collect();
         lineage.excluded.extend(excluded);

@@ -14,8 +14,8 @@ use crate::payment::{
 };
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{
-    Allocation, AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Owner, RULE_SET,
-    RequestRecord, State, consumed_until,
+    Allocation, AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Owner, RequestRecord,
+    State, consumed_until,
 };
 use crate::statement::{Approve, Body, Envelope, Freeze, Revoke, VALIDITY_LIMIT_S, Verified};
 use crate::table::Table;
@@ -67,7 +67,7 @@ impl State {
             height: 0,
             time: genesis.created_at,
             delay: 0,
-            rules: RULE_SET,
+            rules: genesis.rules,
             tip: genesis.header.height,
         };
         let mut state = Self {
@@ -125,10 +125,7 @@ impl State {
     fn apply_in_place(&mut self, batch: &Batch, decoder: &dyn Decoder) -> Result<Vec<Outcome>, Refusal> {
         let tick = &batch.tick;
         let fits = |holds: bool, why: &str| ensure(holds, Rule::Batch, || why.into());
-        ensure(self.clock.rules == RULE_SET, Rule::RuleSet, || {
-            let rules = self.clock.rules;
-            format!("rule set {rules} is in force, this program has {RULE_SET}: install a newer one")
-        })?;
+        self.check_rule_set()?;
         fits(tick.height == self.clock.height.saturating_add(1), "the height is not the next one")?;
         fits(tick.state == self.hash(), "the state hash before the batch is another")?;
         fits(tick.time >= self.clock.time, "time runs backwards")?;
@@ -400,6 +397,7 @@ impl State {
             request: request.clone(),
             requester: owner,
             at: self.clock.time,
+            rules: self.clock.rules,
             approvals: BTreeMap::new(),
             lineage,
             renewed_by: None,

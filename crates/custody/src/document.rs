@@ -176,10 +176,19 @@ impl Document {
         }
     }
 
-    /// Its hash: the version.
+    /// The hash of its words.
     pub fn hash(&self) -> Hash {
         // A document that has no canonical form cannot have come out of a canonical statement.
         Hash::of("keyward/document/v1", &canon::encode(self).unwrap_or_default())
+    }
+
+    /// The hash that names it as a version: of its words, and of the version that it replaces. So a policy
+    /// that is put back is another version, and approvals given under the first one stay void (P1).
+    pub fn version(&self, replaces: Option<Hash>) -> Hash {
+        replaces.map_or_else(
+            || self.hash(),
+            |old| Hash::of("keyward/document-version/v1", &[old.0, self.hash().0].concat()),
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use crate::effects::{PinnedHeader, Sats};
 use crate::name::Name;
 use crate::policy::{DE_MINIMIS_CEILING, Groups, Policy};
 use crate::rule::{Refusal, Rule, ensure};
+use crate::rule_set::RULE_SETS;
 
 /// CAIP-2 id of Bitcoin's regression test network, the one network that this rule set admits: until
 /// recovery components exist, a main network would put real coins on keys that cannot be recovered.
@@ -40,6 +41,8 @@ pub struct Genesis {
     pub network: String,
     /// Random, so that two deployments differ.
     pub nonce: Hash,
+    /// The rule set that the log begins under (P29).
+    pub rules: u32,
     /// The first time of the log, in seconds since 1970.
     pub created_at: u64,
     /// Where the co-signers run.
@@ -151,6 +154,9 @@ impl Genesis {
     pub fn check(&self) -> Result<(), Refusal> {
         let form = |holds: bool, why: &str| ensure(holds, Rule::Form, || format!("genesis: {why}"));
         form(self.version == 1, "this program reads version 1")?;
+        ensure(RULE_SETS.contains(&self.rules), Rule::RuleSet, || {
+            format!("genesis: rule set {} is none that this program has ({RULE_SETS:?})", self.rules)
+        })?;
         form(
             self.network == REGTEST,
             "only regtest is admitted until recovery components can be made: set network to bip122:0f9188f13cb7b2c71f2a335e3a4fc328",

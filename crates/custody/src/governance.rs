@@ -120,7 +120,7 @@ impl State {
         self.waiting.put(&mut self.facts, (due, *id), ());
     }
 
-    fn stage(&mut self, id: &Hash, stage: Stage) {
+    pub(crate) fn stage(&mut self, id: &Hash, stage: Stage) {
         if let Some(mut proposal) = self.proposals.get(id).cloned() {
             proposal.stage = stage;
             self.proposals.put(&mut self.facts, *id, proposal);
@@ -132,8 +132,11 @@ impl State {
         let now = self.clock.delay;
         let due: Vec<_> = self.waiting.iter().map(|(k, ())| *k).take_while(|(due, _)| *due <= now).collect();
         for key in due {
-            self.waiting.take(&mut self.facts, &key);
-            self.finish(&key.1, decoder);
+            // An upgrade that came first may have let it lapse.
+            if self.waiting.get(&key).is_some() {
+                self.waiting.take(&mut self.facts, &key);
+                self.finish(&key.1, decoder);
+            }
         }
     }
 
@@ -179,7 +182,7 @@ impl State {
                 }
             }
             Document::Anchors(other) => self.bind_other_anchors(other),
-            Document::Upgrade(upgrade) => self.clock.rules = upgrade.version,
+            Document::Upgrade(upgrade) => self.change_rules(upgrade.version),
             Document::Resume(resume) => {
                 for freeze in &resume.freezes {
                     self.freezes.take(&mut self.facts, freeze);
@@ -189,7 +192,8 @@ impl State {
             Document::Policy(_) | Document::Group(_) | Document::Destination(_) | Document::Header(_) => {}
         }
         let key = (document.kind(), document.subject());
-        let found = InForce { hash: document.hash(), document, since: self.clock.time, proposer };
+        let hash = document.version(self.documents.get(&key).map(|old| old.hash));
+        let found = InForce { hash, document, since: self.clock.time, proposer };
         self.documents.put(&mut self.facts, key, found);
     }
 

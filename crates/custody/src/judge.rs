@@ -128,6 +128,9 @@ impl State {
         ensure(time <= request.end, Rule::Ended, || {
             format!("the request ended at {}; renew it", request.end)
         })?;
+        ensure(!self.has_lapsed(record), Rule::Lapsed, || {
+            format!("the request lapsed with rule set {}; renew it under the one in force", record.rules)
+        })?;
         ensure(self.in_line(id, record), Rule::Renewal, || "the request was renewed by another".into())?;
         let amount = request.amount();
         let amount = amount.ok_or_else(|| Refusal::new(Rule::Request, "the amounts overflow"))?;

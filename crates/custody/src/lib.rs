@@ -34,6 +34,7 @@ pub mod payment;
 pub mod policy;
 pub mod quorum;
 pub mod rule;
+pub mod rule_set;
 pub mod state;
 pub mod statement;
 pub mod table;

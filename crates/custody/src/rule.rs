@@ -109,6 +109,8 @@ rules! {
     Ceremony = "GEN-03.ceremony",
     /// The rule set is one that this program has.
     RuleSet = "P29.rule-set",
+    /// What was asked or proposed under an earlier rule set has lapsed.
+    Lapsed = "P29.lapsed",
     /// A co-signer set keeps the inequalities N ≥ 3f + 1, f ≥ 1, f < t, n − f ≥ t.
     Committee = "P30.committee",
 }

@@ -21,21 +21,6 @@ use crate::statement::{Scope, key_id};
 use crate::table::Table;
 use crate::tree::Frontier;
 
-/// The rule set of this program, and the only one that it has.
-pub const RULE_SET: u32 = 1;
-
-/// The hash of the description of a rule set: the rows of its tables and the names of its rules.
-pub fn rule_set_hash() -> Hash {
-    let mut text = String::new();
-    for row in crate::document::TABLE {
-        text.push_str(&format!("{row:?}\n"));
-    }
-    for rule in crate::rule::Rule::ALL {
-        text.push_str(&format!("{} {}\n", rule.id(), rule.meaning()));
-    }
-    Hash::of("keyward/rule-set/v1", text.as_bytes())
-}
-
 /// Who a key belongs to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -154,6 +139,8 @@ pub struct RequestRecord {
     pub requester: Owner,
     /// Log time of the request.
     pub at: u64,
+    /// The rule set that it was asked under: under another one it has lapsed (P29).
+    pub rules: u32,
     /// Approvals by person.
     pub approvals: BTreeMap<Name, Approval>,
     /// The first request of its chain of renewals; its own id when it renews nothing.

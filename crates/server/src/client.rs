@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use custody::effects::OutPoint;
 use custody::name::{Label, Name};
 use custody::rule::Rule;
 use custody::statement::Envelope;
@@ -15,6 +16,8 @@ use wire::{Connection, Listener, WireError};
 
 use crate::desk::{Core, Desk, News};
 use crate::flow::FEE_RATE_LIMIT;
+use crate::node::Client;
+use crate::node::proofs::{self, Found};
 
 /// Longest wait for a new height.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
@@ -31,13 +34,16 @@ const BUMP_WAIT: Duration = Duration::from_secs(10);
 /// Most labels asked for at once.
 const LABELS_ASKED_LIMIT: usize = 1_024;
 
+/// Most transactions and spent outputs that are searched at once: the inputs of many payments.
+const CONFIRMATIONS_ASKED_LIMIT: usize = 1_024;
+
 /// Takes connections until the listener is closed.
-pub(crate) fn accept(desk: &Arc<Desk>, listener: &Listener) {
+pub(crate) fn accept(desk: &Arc<Desk>, node: &Arc<Client>, listener: &Listener) {
     loop {
         match listener.accept() {
             Ok(connection) => {
-                let desk = Arc::clone(desk);
-                thread::spawn(move || serve(&desk, connection));
+                let (desk, node) = (Arc::clone(desk), Arc::clone(node));
+                thread::spawn(move || serve(&desk, &node, connection));
             }
             Err(WireError::ListenerClosed) => return,
             Err(error) => eprintln!("keyward-server: connection refused: {error}"),
@@ -45,7 +51,7 @@ pub(crate) fn accept(desk: &Arc<Desk>, listener: &Listener) {
     }
 }
 
-fn serve(desk: &Desk, mut connection: Connection) {
+fn serve(desk: &Desk, node: &Client, mut connection: Connection) {
     let peer = Hash(connection.peer());
     loop {
         let message = match connection.recv() {
@@ -57,7 +63,7 @@ fn serve(desk: &Desk, mut connection: Connection) {
             return;
         }
         let answer = match message {
-            Ok(message) => answer(desk, message),
+            Ok(message) => answer(desk, node, message),
             Err(error) => refuse("malformed", error.to_string()),
         };
         let Ok(bytes) = wire::encode(&answer) else { return };
@@ -71,7 +77,7 @@ fn refuse(code: &str, why: impl Into<String>) -> FromServer {
     FromServer::Error { code: code.into(), why: why.into() }
 }
 
-fn answer(desk: &Desk, message: ToServer) -> FromServer {
+fn answer(desk: &Desk, node: &Client, message: ToServer) -> FromServer {
     match message {
         ToServer::Log { from } => FromServer::Log(desk.core().replica.piece(from)),
         ToServer::Wait { from, timeout_ms } => {
@@ -91,6 +97,7 @@ fn answer(desk: &Desk, message: ToServer) -> FromServer {
         }
         ToServer::Shares { ceremony, shares } => pass_shares(desk, ceremony, shares),
         ToServer::Bump { request, fee_rate_sat_vb } => bump(desk, request, fee_rate_sat_vb),
+        ToServer::Confirmations { transactions, spent } => confirmations(desk, node, &transactions, &spent),
         ToServer::Status => FromServer::Status(status(desk)),
     }
 }
@@ -106,6 +113,12 @@ fn submit(desk: &Desk, bytes: &Blob, labels: Vec<Label>) -> FromServer {
     }
     let id = envelope.id();
     let mut core = desk.core();
+    // What nobody signed would take the place of what somebody did. Everything else may be refused now and
+    // taken later, when the log has what it refers to.
+    match core.replica.state().admit(&envelope, core.replica.decoder()) {
+        Err(refusal) if refusal.rule == Rule::Signature => return refuse(refusal.rule.id(), refusal.why),
+        Ok(_) | Err(_) => {}
+    }
     core.keep_labels(&statement, labels);
     core.pending.watch(id);
     let taken = desk.submit(&mut core, &envelope, statement);
@@ -174,6 +187,18 @@ fn bump(desk: &Desk, request: Hash, rate: u64) -> FromServer {
     }
     let late = || refuse("late", "the node did not answer in time: look at the status and ask again");
     answer.recv_timeout(BUMP_WAIT).unwrap_or_else(|_| late())
+}
+
+fn confirmations(desk: &Desk, node: &Client, transactions: &[Hash], spent: &[OutPoint]) -> FromServer {
+    if transactions.len().saturating_add(spent.len()) > CONFIRMATIONS_ASKED_LIMIT {
+        let why = format!("ask for at most {CONFIRMATIONS_ASKED_LIMIT} transactions and outputs at once");
+        return refuse("too-many", why);
+    }
+    let pinned = desk.core().replica.state().header().height;
+    match proofs::find(node, pinned, transactions, spent) {
+        Ok(Found { proofs, headers }) => FromServer::Confirmations { proofs, headers },
+        Err(why) => refuse("confirmations", why),
+    }
 }
 
 fn status(desk: &Desk) -> ServerStatus {

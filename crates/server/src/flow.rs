@@ -98,6 +98,7 @@ impl View<'_> {
             record.authorised.is_empty()
                 && record.renewed_by.is_none()
                 && record.request.end >= self.time()
+                && !self.state.has_lapsed(record)
                 && !proposed.contains(id)
         };
         let judged = self.state.requests().iter().filter(is_open).map(|(id, r)| (*id, r, self.ready(r)));
@@ -219,7 +220,8 @@ impl View<'_> {
                 for other in bound.into_iter().flatten().filter(|l| !paid.contains_key(*l)).filter_map(latest)
                 {
                     let record = record_of(&other)?;
-                    if record.request.end >= self.time() && !record.request.is_cancel() {
+                    let over = record.request.end < self.time() || self.state.has_lapsed(record);
+                    if !over && !record.request.is_cancel() {
                         next.push(other);
                     }
                 }

@@ -11,6 +11,7 @@
 
 mod amount;
 mod http;
+pub mod proofs;
 
 use std::fmt;
 use std::fs;

@@ -62,6 +62,8 @@ pub struct Server {
     desk: Arc<Desk>,
     listener: Listener,
     worker: Worker,
+    /// For what clients ask about blocks: a long search holds up nobody else.
+    node: Arc<Client>,
     cosigners: Vec<(Name, String)>,
 }
 
@@ -93,9 +95,10 @@ impl Server {
             known.upgrade().is_some_and(|desk| desk.core().replica.state().tls_owner(&Hash(*key)).is_some())
         };
         let listener = Listener::bind(setup.listen, desk.keys.tls(), Arc::new(allow))?;
+        let searched = Client::new(setup.node, setup.node_cookie.clone());
         let node = Client::new(setup.node, setup.node_cookie);
         let worker = Worker::new(Arc::clone(&desk), node, places);
-        Ok(Self { desk, listener, worker, cosigners: setup.cosigners })
+        Ok(Self { desk, listener, worker, node: Arc::new(searched), cosigners: setup.cosigners })
     }
 
     /// Where clients are served.
@@ -118,7 +121,7 @@ impl Server {
         }
         let worker = self.worker;
         start("worker", Box::new(move || worker.run()))?;
-        client::accept(&self.desk, &self.listener);
+        client::accept(&self.desk, &self.node, &self.listener);
         Ok(())
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bitcoin::Transaction;
-use bitcoin::hashes::Hash as _;
 use chain::BitcoinDecoder;
 use chain::build::Utxo;
+use chain::finish::{attach, verify_spend};
 use custody::document::Document;
 use custody::effects::{Decoder as _, OutPoint, Sats};
 use custody::name::Name;
@@ -155,15 +155,16 @@ impl Worker {
         }
     }
 
-    /// A finished transaction, if it is the one that was authorised. Its signatures were verified by the
-    /// signer that made it, and the node verifies them again.
+    /// A finished transaction, if it is the authorised one and rightly signed. Else another set is asked:
+    /// what a hostile signer makes up must not take the place of what the others can sign.
     fn take_signed(&mut self, turn: &mut Turn, from: &Name, authorisation: Hash, transaction: Blob) {
-        let parsed = bitcoin::consensus::deserialize::<Transaction>(&transaction.0).ok();
-        let txid = parsed.map(|tx| Hash(tx.compute_txid().to_byte_array()));
         let known = turn.state.authorisations().get(&authorisation);
+        let sound = known.is_some_and(|a| is_signed(&turn.state, a, &transaction.0, &self.decoder));
         let mut core = self.desk.core();
-        if known.is_none_or(|a| txid != Some(a.txid)) {
-            core.alarm(format!("{from} sent another transaction than authorisation {authorisation} allows"));
+        if !sound {
+            let why = format!("{from} sent another transaction than authorisation {authorisation} allows");
+            core.alarm(why.clone());
+            self.orders.refused(from, &authorisation, why, std::slice::from_ref(from));
         } else if !core.signed.contains_key(&authorisation) {
             core.keep_signed(authorisation, transaction);
             turn.signed = Arc::clone(&core.signed);
@@ -315,4 +316,25 @@ impl Worker {
             problem,
         }
     }
+}
+
+/// Whether these bytes are the authorised transaction with a valid signature of its wallet for each input,
+/// and nothing else.
+fn is_signed(state: &State, found: &Authorisation, bytes: &[u8], decoder: &BitcoinDecoder) -> bool {
+    let account = state.wallet(&found.wallet).and_then(|w| state.slot_of(w)).map(|slot| &slot.slot.account);
+    let (Some(account), Ok(tx)) = (account, bitcoin::consensus::deserialize::<Transaction>(bytes)) else {
+        return false;
+    };
+    let spent = found.transaction.inputs.iter().map(|input| {
+        let script = decoder.own_script(account, input.branch, input.index);
+        script.map(|script| (script, input.amount))
+    });
+    let signature = |input: &bitcoin::TxIn| input.witness.nth(0)?.try_into().ok();
+    let signatures: Option<Vec<[u8; 64]>> = tx.input.iter().map(signature).collect();
+    let (Ok(spent), Some(signatures)) = (spent.collect::<Result<Vec<_>, _>>(), signatures) else {
+        return false;
+    };
+    let raw = &found.transaction.raw.0;
+    verify_spend(raw, &spent, &signatures).is_ok()
+        && attach(raw, &signatures).is_ok_and(|whole| whole == bytes)
 }

@@ -151,6 +151,7 @@ impl Deployment {
             version: 1,
             network: REGTEST.into(),
             nonce: Hash::default(),
+            rules: custody::rule_set::NEWEST,
             created_at: BEGIN_S,
             placement: Placement::SharedHost,
             faulty: 1,

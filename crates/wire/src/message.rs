@@ -4,12 +4,12 @@
 //! Nothing here is believed for being on the wire: statements are signed by people, votes and frames
 //! by co-signers, heads by a quorum of them. The messages only carry those bytes.
 
-use custody::effects::Sats;
+use custody::effects::{Inclusion, OutPoint, Sats};
 use custody::name::{Label, Name};
 use custody::{Blob, Hash};
 use serde::{Deserialize, Serialize};
 
-/// Most batches in one answer; the asker asks again from the next height.
+/// Most batches in one answer of the server; the asker asks again from the next height.
 pub const BATCHES_LIMIT: usize = 64;
 
 /// Most bytes of batches in one answer, so that it fits in a frame with its base64.
@@ -235,6 +235,13 @@ pub enum ToServer {
         /// The new fee rate in satoshi per virtual byte.
         fee_rate_sat_vb: u64,
     },
+    /// Search the blocks above the pinned header (P22): for transactions, and for whatever spends an output.
+    Confirmations {
+        /// Transaction ids, wire byte order.
+        transactions: Vec<Hash>,
+        /// Outputs of which one wants to know who spent them.
+        spent: Vec<OutPoint>,
+    },
     /// Say how things are.
     Status,
 }
@@ -270,6 +277,13 @@ pub enum FromServer {
         txid: String,
         /// Its fee.
         fee: Sats,
+    },
+    /// Where in the chain they stand. Each is a proof, for whoever checks it.
+    Confirmations {
+        /// What was found, in the order of the chain; an output that nobody spent is not there.
+        proofs: Vec<Inclusion>,
+        /// 80-byte headers from the pinned one on, under which all of them stand.
+        headers: Blob,
     },
     /// How things are, as the server sees them. Nothing here is proof.
     Status(ServerStatus),

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod address;
+mod anchors;
 mod ceremony;
 mod decide;
 mod enrol;
@@ -57,6 +58,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Pay(command) => pay::pay(global, command),
         Command::Cancel(command) => pay::cancel(global, command),
         Command::Bump { request, rate } => pay::bump(global, &request, rate),
+        Command::Anchors(command) => anchors::run(global, command),
         Command::Show { id } => show::one(global, &id),
         Command::Approve { id, yes } => decide::approve(global, &id, yes),
         Command::Reject { id, yes } => decide::reject(global, &id, yes),

@@ -18,7 +18,8 @@ pub(crate) fn one(global: &Global, id: &str) -> Result<()> {
 pub(crate) fn requests(global: &Global, all: bool) -> Result<()> {
     let session = Session::online(global)?;
     let state = session.replica.state();
-    let open = state.requests().iter().filter(|(_, r)| all || state_of(r, now()) == RequestState::Open);
+    let open =
+        state.requests().iter().filter(|(_, r)| all || state_of(state, r, now()) == RequestState::Open);
     let views: Vec<View> = open.filter_map(|(id, _)| view(&session, *id).ok()).collect();
     let mut text = String::new();
     for view in &views {

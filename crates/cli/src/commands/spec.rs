@@ -102,6 +102,7 @@ impl Spec {
             version: 1,
             network,
             nonce: nonce(),
+            rules: custody::rule_set::NEWEST,
             created_at: self.created_at.unwrap_or(now),
             placement: self.placement,
             faulty: self.faulty,

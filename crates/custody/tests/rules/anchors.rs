@@ -1,8 +1,8 @@
 //! Other anchors for a request (P22): whatever a quorum says, at most one payment of it can confirm.
 
-use custody::anchors::OtherAnchors;
+use custody::anchors::{ANCESTORS_LIMIT, OtherAnchors};
 use custody::document::{Document, Kind};
-use custody::effects::{Branch, Decoder as _, Sats};
+use custody::effects::{Branch, Decoder as _, OutPoint, Sats};
 use custody::payment::{ANCHOR_DEPTH, ANCHORS_LIMIT, GAP_LIMIT, NewAnchor, Request};
 use custody::rule::Rule;
 use custody::state::Stage;
@@ -377,10 +377,7 @@ fn deny_p22_conflict_that_pays_the_request() {
         rejected(try_anchors(&world, world.other_anchors(request, &[fresh], &[txid])), Rule::Conflict);
         // Nor does its change become the anchor of a second payment.
         let change = Coin {
-            outpoint: custody::effects::OutPoint {
-                txid,
-                vout: u32::try_from(paid.outputs.len()).unwrap() - 1,
-            },
+            outpoint: OutPoint { txid, vout: u32::try_from(paid.outputs.len()).unwrap() - 1 },
             amount: paid.outputs.last().unwrap().1,
             branch: Branch::Change,
             index: 0,
@@ -414,6 +411,127 @@ fn deny_p22_conflict_that_excludes_nothing() {
     let (fresh, other) = (world.coin(500_000), world.coin(500_000));
     let spent = sweep(&mut world, &[other], ANCHOR_DEPTH);
     rejected(try_anchors(&world, world.other_anchors(request, &[fresh], &[spent])), Rule::Conflict);
+}
+
+// ---- the ancestors
+
+/// A transaction that spends a coin to the own wallet, confirmed or not, and the coin that it makes.
+fn onward(world: &World, coin: Coin) -> (Blob, Coin) {
+    let draft = world.draft(&[], &[coin], 100);
+    let txid = world.decoder.decode(&draft.raw()).unwrap().txid;
+    let amount = draft.outputs[0].1;
+    (
+        Blob(draft.raw()),
+        Coin { outpoint: OutPoint { txid, vout: 0 }, amount, branch: Branch::Change, index: 0 },
+    )
+}
+
+/// A payment that also spends the end of a chain of so many unconfirmed transactions, the chain, and the
+/// coin with which it begins.
+fn hanging(length: usize) -> (World, Hash, Vec<Blob>, Coin) {
+    let (mut world, coin, request) = asked();
+    let root = world.coin(200_000);
+    let (mut chain, mut last) = (Vec::new(), root);
+    for _ in 0..length {
+        let (raw, next) = onward(&world, last);
+        chain.push(raw);
+        last = next;
+    }
+    let draft = world.draft(&[request], &[coin, last], 1_000);
+    world.pay(&[request], &draft).unwrap();
+    (world, request, chain, root)
+}
+
+/// An authorised transaction of which an ancestor can never confirm never confirms itself.
+#[test]
+fn allow_p22_conflict_of_an_ancestor() {
+    let (mut world, request, chain, root) = hanging(3);
+    let fresh = world.coin(500_000);
+    let spent = sweep(&mut world, &[root], ANCHOR_DEPTH);
+    let bare = world.other_anchors(request, &[fresh], &[spent]);
+    rejected(try_anchors(&world, bare.clone()), Rule::Conflict);
+    world.adopt(Document::Anchors(OtherAnchors { ancestors: chain, ..bare }));
+    assert_eq!(world.state.lineages().get(&request).unwrap().anchors, [fresh.outpoint]);
+    let bump = world.draft(&[request], &[fresh], 2_000);
+    world.pay(&[request], &bump).unwrap();
+    at_most_one_confirms(&world, request);
+    assert!(world.state.may_confirm(&request).iter().all(|(_, a)| a.transaction.raw.0 == bump.raw()));
+}
+
+/// What leads from the authorised transaction to the conflict is whole, in order, and nothing else.
+#[test]
+fn deny_p22_conflict_of_an_ancestor() {
+    let (mut world, request, chain, root) = hanging(3);
+    let fresh = world.coin(500_000);
+    let stranger = onward(&world, fresh).0;
+    let spent = sweep(&mut world, &[root], ANCHOR_DEPTH);
+    let good = OtherAnchors { ancestors: chain, ..world.other_anchors(request, &[fresh], &[spent]) };
+    try_anchors(&world, good.clone()).unwrap();
+    type Change<'a> = &'a dyn Fn(&mut Vec<Blob>);
+    let changes: [Change<'_>; 7] = [
+        &|chain| drop(chain.remove(0)),
+        &|chain| drop(chain.remove(1)),
+        &|chain| drop(chain.remove(2)),
+        &|chain| chain.reverse(),
+        &|chain| chain.push(stranger.clone()),
+        // Another one of the same inputs: its outputs are not those that the authorised one spends.
+        &|chain| *chain[2].0.last_mut().unwrap() ^= 1,
+        &|chain| chain[1] = Blob(vec![0; 80]),
+    ];
+    for change in changes {
+        let mut bad = good.clone();
+        change(&mut bad.ancestors);
+        rejected(try_anchors(&world, bad), Rule::Conflict);
+    }
+}
+
+/// What confirmed shares every input with itself, and takes nothing away from what spends its outputs.
+#[test]
+fn deny_p22_conflict_that_is_the_ancestor() {
+    let (mut world, request, chain, root) = hanging(2);
+    let fresh = world.coin(500_000);
+    let mut twin = world.clone();
+    let spent = sweep(&mut twin, &[root], ANCHOR_DEPTH);
+    let sound = twin.other_anchors(request, &[fresh], &[spent]);
+    try_anchors(&twin, OtherAnchors { ancestors: chain.clone(), ..sound }).unwrap();
+
+    let first = world.chain.confirm(&chain[0].0);
+    world.chain.mine_empty(ANCHOR_DEPTH - 1);
+    let other = world.other_anchors(request, &[fresh], &[first]);
+    for ancestors in [chain[..1].to_vec(), chain.clone(), Vec::new()] {
+        rejected(try_anchors(&world, OtherAnchors { ancestors, ..other.clone() }), Rule::Conflict);
+    }
+    // Nor does it help to hide it behind a conflict that excludes something.
+    let elsewhere = world.coin(50_000);
+    let pay = world.draft(&[request], &[anchor_of(&world, request), elsewhere], 3_000);
+    world.pay(&[request], &pay).unwrap();
+    let swept = sweep(&mut world, &[elsewhere], ANCHOR_DEPTH);
+    let other = world.other_anchors(request, &[fresh], &[swept]);
+    rejected(try_anchors(&world, other.clone()), Rule::OtherAnchors);
+    rejected(try_anchors(&world, OtherAnchors { ancestors: chain, ..other }), Rule::Conflict);
+}
+
+/// The coin that is the anchor of a request.
+fn anchor_of(world: &World, request: Hash) -> Coin {
+    let (_, paid) = world.state.may_confirm(&request)[0];
+    let input = paid.transaction.inputs[0].clone();
+    Coin { outpoint: input.outpoint, amount: input.amount, branch: input.branch, index: input.index }
+}
+
+#[test]
+fn ancestors_on_both_sides_of_their_limit() {
+    for length in [ANCESTORS_LIMIT, ANCESTORS_LIMIT + 1] {
+        let (mut world, request, chain, root) = hanging(length);
+        let fresh = world.coin(500_000);
+        let spent = sweep(&mut world, &[root], ANCHOR_DEPTH);
+        let other = world.other_anchors(request, &[fresh], &[spent]);
+        let outcome = try_anchors(&world, OtherAnchors { ancestors: chain, ..other });
+        if length == ANCESTORS_LIMIT {
+            outcome.unwrap();
+        } else {
+            rejected(outcome, Rule::Conflict);
+        }
+    }
 }
 
 /// The first authorisation after it cannot bring anchors of its own.

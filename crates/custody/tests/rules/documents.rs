@@ -31,7 +31,7 @@ fn stage(world: &World, proposal: Hash) -> Stage {
 
 fn in_force(world: &World, document: &Document) -> bool {
     let found = world.state.document(document.kind(), &document.subject());
-    found.is_some_and(|found| found.hash == document.hash())
+    found.is_some_and(|found| found.document == *document)
 }
 
 // ---- every kind

@@ -1,14 +1,20 @@
 //! Ceremonies, activation, wallets, co-signers, rule sets (GEN-03, P4, P29, P30).
 
+use std::collections::BTreeSet;
+
 use custody::SLOTS_LIMIT;
 use custody::document::{CeremonyRecord, Document, Kind, Upgrade};
+use custody::effects::Sats;
 use custody::genesis::{COSIGNERS_LIMIT, Genesis, Numbers};
 use custody::rule::Rule;
-use custody::state::{RULE_SET, Stage, State, rule_set_hash};
-use custody::statement::{Activate, Body, Supports};
+use custody::state::{Stage, State};
+use custody::statement::{Activate, Body, Freeze, Scope, Supports};
 use custody::{Blob, Hash};
 use ed25519_dalek::Signer as _;
-use fixtures::{Account, World, card, certify, destination, genesis, id, key, name, public};
+use fixtures::{
+    Account, World, card, certify, delayed, destination, foreign_rules, genesis, id, key, name, person,
+    public,
+};
 
 use crate::{refused, rejected};
 
@@ -140,52 +146,126 @@ fn deny_gen_03_ceremony_of_wallets() {
 
 // ---- P29
 
-fn upgrade(version: u32) -> Upgrade {
-    Upgrade { version, rules: rule_set_hash() }
+fn support() -> Body {
+    let foreign = foreign_rules();
+    Body::Supports(Supports { version: foreign.version, rules: foreign.rules })
 }
 
-fn support(version: u32) -> Body {
-    Body::Supports(Supports { version, rules: rule_set_hash() })
+/// Puts a rule set in force that this program does not have.
+fn upgraded(world: &mut World) {
+    world.adopt(Document::Upgrade(foreign_rules()));
+    for who in ["s1", "s2", "s3"] {
+        world.say(who, support()).unwrap();
+    }
+    world.tick(1);
 }
 
 #[test]
 fn allow_p29_rule_set() {
     let mut world = World::ready();
-    let id = world.adopt(Document::Upgrade(upgrade(2)));
+    let id = world.adopt(Document::Upgrade(foreign_rules()));
     let stage = |world: &World| world.state.proposals().get(&id).unwrap().stage.clone();
     for who in ["s1", "w1", "s1"] {
-        world.say(who, support(2)).unwrap();
+        world.say(who, support()).unwrap();
         assert_eq!(stage(&world), Stage::Supporting);
     }
-    world.say("s3", support(2)).unwrap();
+    world.say("s3", support()).unwrap();
     assert!(matches!(stage(&world), Stage::Waiting(_)));
-    assert_eq!(world.state.clock().rules, RULE_SET, "at least one Tick lies between");
+    assert_eq!(world.state.clock().rules, 1, "at least one Tick lies between");
     world.tick(1);
-    assert_eq!((stage(&world), world.state.clock().rules), (Stage::Done, 2));
+    assert_eq!((stage(&world), world.state.clock().rules), (Stage::Done, 1_000));
 }
 
 #[test]
 fn deny_p29_rule_set() {
     let mut world = World::ready();
-    rejected(world.propose("alice", Document::Upgrade(upgrade(RULE_SET))), Rule::RuleSet);
-    rejected(world.say("s1", support(2)), Rule::RuleSet);
+    let same = Upgrade { version: 1, ..foreign_rules() };
+    rejected(world.propose("alice", Document::Upgrade(same)), Rule::RuleSet);
+    rejected(world.say("s1", support()), Rule::RuleSet);
     // Proposed is not approved.
-    let id = world.propose("alice", Document::Upgrade(upgrade(2))).unwrap();
-    rejected(world.say("s1", support(2)), Rule::RuleSet);
+    let id = world.propose("alice", Document::Upgrade(foreign_rules())).unwrap();
+    rejected(world.say("s1", support()), Rule::RuleSet);
     world.approve("alice", id).unwrap();
     world.approve("bob", id).unwrap();
-    let other = Body::Supports(Supports { version: 2, rules: Hash([1; 32]) });
+    let other = Body::Supports(Supports { version: 1_000, rules: Hash([1; 32]) });
     rejected(world.say("s1", other), Rule::RuleSet);
-    rejected(world.say("alice", support(2)), Rule::Standing);
+    rejected(world.say("alice", support()), Rule::Standing);
     for who in ["s1", "s2", "s3"] {
-        world.say(who, support(2)).unwrap();
+        world.say(who, support()).unwrap();
     }
     world.tick(1);
-    // This program has no rule set 2, and goes no further.
+    // This program has no such rule set, and goes no further.
     let batch = world.batch(world.time, &[]);
     refused(world.try_batch(&batch), Rule::RuleSet);
     let (batch, left_out) = world.state.compose(world.time, &[], &world.decoder);
     assert!(batch.entries.is_empty() && left_out.is_empty());
+    // Nor does it begin under one.
+    let unknown = Genesis { rules: 1_000, ..genesis() };
+    assert_eq!(State::new(unknown).unwrap_err().rule, Rule::RuleSet);
+}
+
+#[test]
+fn allow_p29_lapsed() {
+    let mut world = World::ready();
+    let coin = world.coin(1_000_000);
+    let request = world.asked(world.request(&[("acme", 400_000)]));
+    let draft = world.draft(&[request], &[coin], 1_000);
+    let authorise = world.authorise(&[request], &draft);
+    world.state.judge(&authorise, world.time, &world.decoder).unwrap();
+    let paid = world.pay(&[request], &draft).unwrap();
+    // An upgrade that is approved and supported, and not yet in force, changes nothing.
+    world.adopt(Document::Upgrade(foreign_rules()));
+    for who in ["s1", "s2", "s3"] {
+        world.say(who, support()).unwrap();
+    }
+    world.state.release(&paid, world.time, &world.decoder).unwrap();
+}
+
+#[test]
+fn deny_p29_lapsed() {
+    let mut world = World::ready();
+    let (first, second) = (world.coin(1_000_000), world.coin(1_000_000));
+    let request = world.asked(world.request(&[("acme", 400_000)]));
+    let open = world.asked(world.request(&[("acme", 300_000)]));
+    let draft = world.draft(&[request], &[first], 1_000);
+    let paid = world.pay(&[request], &draft).unwrap();
+    let authorise = world.authorise(&[open], &world.draft(&[open], &[second], 1_000));
+    let freeze = world.say("alarm", Body::Freeze(Freeze { scope: Scope::Everything })).unwrap();
+    let proposal = world.propose("bob", destination("beta")).unwrap();
+    let before = world.state.clone();
+    upgraded(&mut world);
+    let state = &world.state;
+    let denied = state.release(&paid, world.time, &world.decoder).unwrap_err();
+    assert_eq!(denied.rule, Rule::Lapsed);
+    assert_eq!(state.judge(&authorise, world.time, &world.decoder).unwrap_err().rule, Rule::Lapsed);
+    assert_eq!(state.proposals().get(&proposal).unwrap().stage, Stage::Void("P29.lapsed".into()));
+    // Anchors, charges and freezes stay.
+    assert!(state.freezes().get(&freeze).is_some());
+    assert!(state.anchors().iter().eq(before.anchors().iter()));
+    assert!(state.lineages().iter().eq(before.lineages().iter()));
+    let charged = |state: &State| state.charged_since(world.time, 3600, &BTreeSet::new());
+    assert_eq!(charged(state), charged(&before));
+    assert!(charged(state) > Sats(400_000));
+}
+
+#[test]
+fn a_document_that_was_due_with_the_upgrade_lapses_too() {
+    let mut world = World::new(delayed(600));
+    let upgrade = world.adopt(Document::Upgrade(foreign_rules()));
+    for who in ["s1", "s2", "s3"] {
+        world.say(who, support()).unwrap();
+    }
+    let erin = world.adopt(Document::Person(person("erin")));
+    let stage = |world: &World, id: &Hash| world.state.proposals().get(id).unwrap().stage.clone();
+    assert!(matches!(stage(&world, &upgrade), Stage::Waiting(_)));
+    assert_eq!(stage(&world, &erin), stage(&world, &upgrade), "due at the same moment");
+    world.tick(600);
+    // Whichever came first by its id: either erin was in force before, or she lapsed; never both or half.
+    assert_eq!(stage(&world, &upgrade), Stage::Done);
+    let expected = if erin < upgrade { Stage::Done } else { Stage::Void("P29.lapsed".into()) };
+    assert_eq!(stage(&world, &erin), expected);
+    assert_eq!(world.state.person(&name("erin")).is_some(), erin < upgrade);
+    assert!(!world.state.waits_for_time());
 }
 
 // ---- P30
@@ -249,7 +329,7 @@ fn genesis_is_refused_when_anything_in_it_is_wrong() {
     let changes: [Change<'_>; 21] = [
         (Rule::Form, &|g| g.version = 2),
         (Rule::Form, &|g| g.network = "bip122:000000000019d6689c085ae165831e93".into()),
-        (Rule::Floor, &|g| g.de_minimis = custody::effects::Sats(100_001)),
+        (Rule::Floor, &|g| g.de_minimis = Sats(100_001)),
         (Rule::Committee, &|g| g.faulty = 0),
         (Rule::Committee, &|g| g.threshold = 1),
         (Rule::Form, &namesake),

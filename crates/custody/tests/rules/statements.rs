@@ -243,6 +243,28 @@ fn deny_p1_decides_after_a_change_of_policy() {
     world.pay(&[request], &draft).unwrap();
 }
 
+/// A policy that is put back is another version: what the one in between voided stays void, whether it was
+/// in the log already or comes only now.
+#[test]
+fn deny_p1_decides_after_a_policy_is_put_back() {
+    let (mut world, coin, request) = asked();
+    let (first, before) = world.state.policy().map(|(p, hash)| (p.clone(), hash)).unwrap();
+    let hoarded = world.sign("carol", Body::Approve(Approve { target: request, decides: before }));
+    let mut next = rule();
+    next.require.amount_max = Sats(500_000);
+    world.adopt(Document::Policy(policy(&[next], 0)));
+    world.adopt(Document::Policy(first.clone()));
+    let (again, after) = world.state.policy().unwrap();
+    assert_eq!(*again, first);
+    assert_ne!(after, before);
+    let draft = world.draft(&[request], &[coin], 1_000);
+    invalid(world.pay(&[request], &draft), Rule::PolicyApprovals);
+    rejected(world.submit(hoarded), Rule::Decides);
+    world.approve("alice", request).unwrap();
+    world.approve("bob", request).unwrap();
+    world.pay(&[request], &draft).unwrap();
+}
+
 #[test]
 fn allow_p2_once() {
     let mut world = World::ready();
@@ -274,7 +296,8 @@ fn deny_p2_once_for_what_was_rejected() {
     let mut next = rule();
     next.require.amount_max = Sats(500_000);
     let document = Document::Policy(policy(&[next], 0));
-    let early = Body::Approve(Approve { target: proposal, decides: document.hash() });
+    let decides = document.version(world.state.policy().map(|(_, hash)| hash));
+    let early = Body::Approve(Approve { target: proposal, decides });
     let envelope = world.sign("alice", early);
     rejected(world.submit(envelope.clone()), Rule::Decides);
     world.adopt(document);

@@ -6,14 +6,17 @@ mod node;
 use std::time::Duration;
 
 use bitcoin::Transaction;
+use bitcoin::hashes::Hash as _;
+use custody::anchors::{OtherAnchor, OtherAnchors};
 use custody::document::Document;
-use custody::effects::{Branch, Decoder as _};
+use custody::effects::{Branch, Decoder as _, Inclusion, OutPoint, Sats};
 use custody::name::Label;
 use custody::payment::Request;
 use custody::statement::{Body, Freeze, Propose, Scope};
 use custody::{Blob, Hash};
-use fixtures::{Account, World, label, name};
+use fixtures::{Account, Coin, World, label, name};
 use house::{House, approve, ask_for, everybody, genesis, piece, tls, wait};
+use server::node::proofs::SEARCH_LIMIT;
 use wire::message::{FromCosigner, FromServer, ReceiptState, ToCosigner, ToServer};
 
 fn freeze() -> Body {
@@ -27,10 +30,12 @@ fn funded(sat: u64) -> House {
     house
 }
 
-fn deposit(house: &House, sat: u64) {
+fn deposit(house: &House, sat: u64) -> Coin {
     let decoder = house.brain.lock().unwrap().world.decoder.clone();
     let script = decoder.own_script(&Account::new(0).key(), Branch::Receive, 0).unwrap();
-    house.node.pay(script, sat, 6);
+    let paid = house.node.pay(script, sat, 6);
+    let outpoint = OutPoint { txid: Hash(paid.txid.to_byte_array()), vout: paid.vout };
+    Coin { outpoint, amount: Sats(sat), branch: Branch::Receive, index: 0 }
 }
 
 fn pays(house: &House, tx: &Transaction, amount: u64) -> bool {
@@ -188,6 +193,107 @@ fn requests_say_what_they_wait_for_and_are_paid_when_that_comes() {
     wait("the next reason", || alice.payment("requested").problem?.contains("needs at least").then_some(()));
     deposit(&house, 500_000);
     assert_eq!(alice.payment("broadcast").requests, [request.id()]);
+}
+
+/// What people need to show a quorum that a transaction can never confirm (P22).
+#[test]
+fn confirmations_are_found_and_proven() {
+    let house = funded(1_000_000);
+    let mut alice = house.client("alice");
+    ask_for(&house, &mut alice, 100_000);
+    alice.payment("broadcast");
+    let payment = house.node.mempool().remove(0);
+    let from = payment.input[0].previous_output;
+    let coin = OutPoint { txid: Hash(from.txid.to_byte_array()), vout: from.vout };
+    let paid = Hash(payment.compute_txid().to_byte_array());
+    let decoder = house.brain.lock().unwrap().world.decoder.clone();
+    let pinned = house.state().header();
+    let mut find = |transactions: Vec<Hash>, spent: Vec<OutPoint>| match alice
+        .ask(&ToServer::Confirmations { transactions, spent })
+    {
+        FromServer::Confirmations { proofs, headers } => {
+            let shown = |p: &Inclusion| decoder.confirmed(&p.under(&headers), &pinned).unwrap();
+            let shown = proofs.iter().map(shown).map(|c| (c.effects.txid, c.depth));
+            Ok((shown.collect::<Vec<_>>(), headers.0.len() / 80))
+        }
+        FromServer::Error { code, why } => Err(format!("{code}: {why}")),
+        other => panic!("{other:?}"),
+    };
+    // The coin came in the first block above the pinned one; headers end where it is deep enough.
+    assert_eq!(find(vec![coin.txid], vec![]), Ok((vec![(coin.txid, 6)], 6)));
+    assert_eq!(find(vec![coin.txid], vec![coin]), Ok((vec![(coin.txid, 6)], 6)), "nobody spent it");
+    let why = find(vec![paid, coin.txid], vec![]).unwrap_err();
+    assert!(
+        why.contains(&payment.compute_txid().to_string()) && why.contains("no block from 1 to 6"),
+        "{why}"
+    );
+    house.node.mine();
+    let both = |depth| vec![(coin.txid, depth + 6), (paid, depth)];
+    assert_eq!(find(vec![coin.txid], vec![coin]), Ok((both(1), 7)));
+    (0..8).for_each(|_| house.node.mine());
+    assert_eq!(find(vec![coin.txid], vec![coin]), Ok((both(6), 12)), "no more than rules ask for");
+    assert_eq!(find(vec![paid], vec![coin]), Ok((vec![(paid, 6)], 12)), "once");
+    assert_eq!(find(vec![], vec![]), Ok((vec![], 0)));
+    let mut many = |n| find(vec![coin.txid; n], vec![]);
+    assert!(many(1_024).is_ok());
+    assert!(many(1_025).unwrap_err().starts_with("too-many"));
+}
+
+/// The headers of more blocks fit no statement, so they are not searched.
+#[test]
+fn a_search_for_confirmations_on_both_sides_of_its_limit() {
+    let house = House::start(World::open(genesis()));
+    let mut alice = house.client("alice");
+    (1..SEARCH_LIMIT).for_each(|_| house.node.mine());
+    let (last, beyond) = (deposit(&house, 1_000), deposit(&house, 2_000));
+    let ask = |coin: Coin| ToServer::Confirmations { transactions: vec![coin.outpoint.txid], spent: vec![] };
+    let FromServer::Confirmations { proofs, headers } = alice.ask(&ask(last)) else { panic!("not found") };
+    let decoder = house.brain.lock().unwrap().world.decoder.clone();
+    let shown = decoder.confirmed(&proofs[0].under(&headers), &house.state().header()).unwrap();
+    assert_eq!((shown.height, shown.depth), (SEARCH_LIMIT, 1));
+    let FromServer::Error { why, .. } = alice.ask(&ask(beyond)) else { panic!("found") };
+    assert!(why.contains(&format!("no block from 1 to {SEARCH_LIMIT} ")), "{why}");
+}
+
+/// From the proofs that the server gives comes a document, and from that a payment (P22).
+#[test]
+fn a_request_with_other_anchors_is_bumped_from_them() {
+    let house = House::start(World::open(genesis()));
+    let coin = deposit(&house, 1_000_000);
+    let mut alice = house.client("alice");
+    let request = ask_for(&house, &mut alice, 100_000);
+    alice.payment("broadcast");
+    let fresh = deposit(&house, 500_000);
+    let sweep = house.brain.lock().unwrap().world.draft(&[], &[coin], 5_000).raw();
+    house.node.confirm(&sweep, 6);
+    let bump = ToServer::Bump { request, fee_rate_sat_vb: 9 };
+    // What the sweep left, and the other coin.
+    wait("the sweep", || (alice.status().balances == [(name("main"), "1495000".to_owned())]).then_some(()));
+    let FromServer::Error { why, .. } = alice.ask(&bump) else { panic!("bumped from what was spent") };
+    assert!(why.contains("the anchors of the request were spent"), "{why}");
+
+    let ask = ToServer::Confirmations { transactions: vec![fresh.outpoint.txid], spent: vec![coin.outpoint] };
+    let FromServer::Confirmations { proofs, headers } = alice.ask(&ask) else { panic!("not found") };
+    let [of_fresh, conflict] = proofs.try_into().unwrap();
+    let document = Document::Anchors(OtherAnchors {
+        lineage: request,
+        anchors: vec![OtherAnchor { output: fresh.typed(), proof: of_fresh }],
+        conflicts: vec![conflict],
+        ancestors: Vec::new(),
+        headers,
+    });
+    let proposal = house.sign("carol", Body::Propose(Propose { document, replaces: None }));
+    alice.submit(&proposal);
+    approve(&house, &mut alice, proposal.id());
+    let bound = || house.state().lineages().get(&request).unwrap().anchors.clone();
+    wait("the other anchor", || (bound() == [fresh.outpoint]).then_some(()));
+    wait("a transaction from it", || match alice.ask(&bump) {
+        FromServer::Bumped { txid, .. } => Some(txid),
+        _ => None,
+    });
+    let paid = wait("the payment", || house.node.mempool().into_iter().next());
+    assert!(pays(&house, &paid, 100_000));
+    assert_eq!(Hash(paid.input[0].previous_output.txid.to_byte_array()), fresh.outpoint.txid);
 }
 
 #[test]

@@ -177,12 +177,25 @@ impl Node {
     }
 
     /// Pays to a script and mines until that has so many confirmations.
-    pub(crate) fn pay(&self, script: Vec<u8>, sat: u64, depth: u32) {
+    pub(crate) fn pay(&self, script: Vec<u8>, sat: u64, depth: u32) -> OutPoint {
         let mut chain = self.chain.lock().unwrap();
         let tag = u32::try_from(chain.blocks.len()).unwrap();
         let from = OutPoint::new(Txid::from_byte_array([7; 32]), tag);
         let to = TxOut { value: Amount::from_sat(sat), script_pubkey: ScriptBuf::from_bytes(script) };
-        chain.mine(vec![plain(from, tag, to)]);
+        let tx = plain(from, tag, to);
+        let paid = OutPoint::new(tx.compute_txid(), 0);
+        chain.mine(vec![tx]);
+        (1..depth).for_each(|_| chain.mine(Vec::new()));
+        paid
+    }
+
+    /// A miner takes a transaction, and so many blocks follow.
+    pub(crate) fn confirm(&self, raw: &[u8], depth: u32) {
+        let mut chain = self.chain.lock().unwrap();
+        let tx = deserialize(raw).unwrap();
+        chain.accept(tx);
+        let waiting = std::mem::take(&mut chain.mempool).into_values().collect();
+        chain.mine(waiting);
         (1..depth).for_each(|_| chain.mine(Vec::new()));
     }
 

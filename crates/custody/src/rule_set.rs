@@ -1,0 +1,68 @@
+//! Rule sets: what a deployment agreed that its programs do, by version and hash (P29).
+//!
+//! Genesis names the first one, an `Upgrade` each later one. A program replays under the rules of the set
+//! that was in force at the time, and goes no further than the sets that it has.
+
+use crate::bytes::Hash;
+use crate::document::{Document, Kind, TABLE};
+use crate::rule::{Refusal, Rule, ensure};
+use crate::state::{RequestRecord, Stage, State};
+
+/// The rule sets that this program has, oldest first.
+pub const RULE_SETS: &[u32] = &[1];
+
+/// The newest of them, with which new deployments begin.
+pub const NEWEST: u32 = 1;
+
+/// The hash of the description of a rule set, its tables' rows and the names of its rules; none for a set
+/// that this program does not have.
+pub fn rule_set_hash(version: u32) -> Option<Hash> {
+    RULE_SETS.contains(&version).then(|| {
+        let mut text = String::new();
+        for row in TABLE.iter().filter(|row| row.since <= version) {
+            text.push_str(&format!("{row:?}\n"));
+        }
+        for rule in Rule::ALL {
+            text.push_str(&format!("{} {}\n", rule.id(), rule.meaning()));
+        }
+        Hash::of("keyward/rule-set/v1", text.as_bytes())
+    })
+}
+
+impl State {
+    /// Whether this program has the rule set in force: version and hash.
+    pub(crate) fn check_rule_set(&self) -> Result<(), Refusal> {
+        let version = self.clock.rules;
+        let known = match self.document(Kind::Upgrade, "").map(|found| &found.document) {
+            Some(Document::Upgrade(upgrade)) => rule_set_hash(version) == Some(upgrade.rules),
+            Some(_) | None => RULE_SETS.contains(&version),
+        };
+        ensure(known, Rule::RuleSet, || {
+            format!("rule set {version} is in force, this program has {RULE_SETS:?}: install one that has it")
+        })
+    }
+
+    /// Whether a request was asked under an earlier rule set: it lapsed, and may be renewed.
+    pub fn has_lapsed(&self, record: &RequestRecord) -> bool {
+        record.rules != self.clock.rules
+    }
+
+    /// Another rule set is in force: what was asked or proposed under the old one may mean something else
+    /// now, so it lapses. Anchors, charges and freezes stay.
+    pub(crate) fn change_rules(&mut self, version: u32) {
+        self.clock.rules = version;
+        let open = |stage: &Stage| matches!(stage, Stage::Open | Stage::Supporting | Stage::Waiting(_));
+        let lapsed: Vec<_> = self
+            .proposals
+            .iter()
+            .filter(|(_, p)| open(&p.stage))
+            .map(|(id, p)| (*id, p.stage.clone()))
+            .collect();
+        for (id, stage) in lapsed {
+            if let Stage::Waiting(due) = stage {
+                self.waiting.take(&mut self.facts, &(due, id));
+            }
+            self.stage(&id, Stage::Void(Rule::Lapsed.id().to_owned()));
+        }
+    }
+}
