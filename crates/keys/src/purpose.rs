@@ -68,7 +68,7 @@ fn frame_bytes(frame: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const ALL: [Purpose; 3] = [Purpose::Statement, Purpose::CeremonyRecord, Purpose::Card];
+    const ALL: [Purpose; 4] = [Purpose::Statement, Purpose::CeremonyRecord, Purpose::Card, Purpose::Answer];
 
     #[test]
     fn each_purpose_signs_only_what_begins_with_its_tag() {

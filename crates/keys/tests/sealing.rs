@@ -4,9 +4,10 @@ mod common;
 
 use common::{Random, dealt, name};
 use custody::Hash;
-use custody::document::share_context;
-use custody::document::{CeremonyRecord, Slot};
-use keys::cosigner::{CosignerError, CosignerSecrets, PLAINTEXT_BYTES};
+use custody::document::{CeremonyRecord, Slot, share_context};
+use keys::cosigner::{
+    CosignerError, CosignerPublic, CosignerSecrets, EPOCH_BYTES, PLAINTEXT_VERSION, SEEDS_BYTES,
+};
 use keys::device::{DeviceKey, SignMessage, public_of};
 use keys::locked::LockedBytes;
 use keys::purpose::verify_frame;
@@ -69,8 +70,8 @@ fn a_sealed_share_reaches_its_holder_and_nobody_else() {
     let other = CosignerSecrets::generate(&mut rng).unwrap();
     let sealed =
         seal(&cosigner.public().seal, SealDomain::Share, b"context", share.expose(), &mut rng).unwrap();
-    assert!(open(other.seal_key(), SealDomain::Share, b"context", &sealed).is_err());
-    let opened = open(cosigner.seal_key(), SealDomain::Share, b"context", &sealed).unwrap();
+    assert!(open(other.used().seal_key(), SealDomain::Share, b"context", &sealed).is_err());
+    let opened = open(cosigner.used().seal_key(), SealDomain::Share, b"context", &sealed).unwrap();
     let held = ShareSecret::open(&opened, &dealt.public, holder).unwrap();
     assert_eq!((held.holder(), held.public()), (&name("bob"), &dealt.public));
     assert_eq!(held.expose(), share.expose());
@@ -83,7 +84,7 @@ fn a_cosigners_keys_read_back_and_are_all_different() {
     let again = CosignerSecrets::from_plaintext(&plaintext).unwrap();
     assert_eq!(again.public(), keys.public());
     assert_eq!(again.to_plaintext().unwrap().expose(), plaintext.expose());
-    assert_eq!(again.seal_key().public(), keys.public().seal);
+    assert_eq!(again.used().seal_key().public(), keys.public().seal);
     let public = keys.public();
     let all = [
         public.identity,
@@ -99,10 +100,77 @@ fn a_cosigners_keys_read_back_and_are_all_different() {
     assert_eq!(keys.cosign_signing_key().verifying_key().to_bytes(), public.cosign.0);
     let tls = ed25519_dalek::SigningKey::from_bytes(&keys.tls_seed());
     assert_eq!(tls.verifying_key().to_bytes(), public.tls.0);
-    for length in [PLAINTEXT_BYTES - 1, PLAINTEXT_BYTES + 1] {
-        let refused = CosignerSecrets::from_plaintext(&locked(&vec![1; length]));
-        assert!(matches!(refused, Err(CosignerError::Length)));
+}
+
+#[test]
+fn the_plaintext_of_keys_has_one_form_for_each_version() {
+    let seeds: Vec<u8> = (0..SEEDS_BYTES + EPOCH_BYTES).map(|i| (i / 32 + 1) as u8).collect();
+    let (first, both) = (&seeds[..SEEDS_BYTES], &seeds[..]);
+    let read = |bytes: &[u8]| CosignerSecrets::from_plaintext(&locked(bytes));
+    let versioned = |version: u8, seeds: &[u8]| [&[version], seeds].concat();
+    // The first version: seeds alone, no second epoch. It is written anew as the second.
+    let old = read(first).unwrap();
+    assert_eq!(old.next_public(), None);
+    assert_eq!(old.to_plaintext().unwrap().expose(), versioned(PLAINTEXT_VERSION, first));
+    let new = read(&versioned(PLAINTEXT_VERSION, both)).unwrap();
+    assert_eq!((new.public(), new.next_public().is_some()), (old.public(), true));
+    assert_eq!(new.to_plaintext().unwrap().expose(), versioned(PLAINTEXT_VERSION, both));
+    for wrong in [
+        versioned(1, first),
+        versioned(3, first),
+        versioned(PLAINTEXT_VERSION, &first[1..]).split_off(1),
+        versioned(PLAINTEXT_VERSION, &both[1..]),
+        versioned(PLAINTEXT_VERSION, &[both, &[0]].concat()),
+        versioned(PLAINTEXT_VERSION, &[both, &seeds[..EPOCH_BYTES]].concat()),
+        both.to_vec(),
+        vec![PLAINTEXT_VERSION],
+    ] {
+        let refused = CosignerSecrets::from_plaintext(&locked(&wrong));
+        assert!(matches!(refused, Err(CosignerError::Length)), "{} bytes", wrong.len());
     }
+}
+
+/// P30: the next keys wait beside those in use until a card that names them is in force.
+#[test]
+fn the_next_keys_take_over_with_their_card() {
+    let mut rng = Random::new(40);
+    let mut keys = CosignerSecrets::generate(&mut rng).unwrap();
+    let before = keys.public();
+    let first = keys.renew(&mut rng).unwrap();
+    let second = keys.renew(&mut rng).unwrap();
+    assert_ne!(first, second, "made again, the next keys are others");
+    assert_eq!(keys.next_public(), Some(second));
+    assert_eq!(
+        (second.identity, second.vote, second.cosign, second.tls),
+        (before.identity, before.vote, before.cosign, before.tls)
+    );
+    assert!(
+        second.statement != before.statement && second.frame != before.frame && second.seal != before.seal
+    );
+
+    // The disk brings both back; each card finds its own.
+    let mut keys = CosignerSecrets::from_plaintext(&keys.to_plaintext().unwrap()).unwrap();
+    let card = |public: &CosignerPublic| keys.card(&name("signer-1"), true, 2, *public).unwrap();
+    assert!(card(&second).certified());
+    let cards = [&before, &first, &second].map(card);
+    let signed = |public: &CosignerPublic| {
+        let signature = keys.of(&card(public))?.sign_frame(b"frame");
+        Some(verify_frame(&public.frame.0, b"frame", &signature))
+    };
+    assert_eq!((signed(&before), signed(&second), signed(&first)), (Some(true), Some(true), None));
+    let [old, other, new] = cards;
+    let mut mixed = new.clone();
+    mixed.seal = Hash(before.seal.0);
+    assert!(keys.of(&mixed).is_none() && !keys.advance(&mixed), "a card names one whole set");
+
+    assert!(!keys.advance(&old) && !keys.advance(&other));
+    assert_eq!((keys.public(), keys.next_public()), (before, Some(second)));
+    assert!(keys.advance(&new));
+    assert_eq!((keys.public(), keys.next_public()), (second, None));
+    assert!(keys.of(&old).is_none(), "the old keys are gone");
+    let plaintext = keys.to_plaintext().unwrap();
+    assert_eq!(plaintext.expose().len(), 1 + SEEDS_BYTES);
+    assert_eq!(CosignerSecrets::from_plaintext(&plaintext).unwrap().public(), second);
 }
 
 #[test]
@@ -111,13 +179,13 @@ fn each_key_signs_its_purpose_and_nothing_else() {
     let keys = CosignerSecrets::generate(&mut Random::new(5)).unwrap();
     let public = keys.public();
     let statement = custody::statement::pae(b"{}");
-    let signature = keys.sign_statement(&statement).unwrap();
+    let signature = keys.used().sign_statement(&statement).unwrap();
     assert!(verify(&public.statement, &statement, &signature));
-    assert!(keys.sign_statement(b"{}").is_err());
+    assert!(keys.used().sign_statement(b"{}").is_err());
     let card = [custody::document::CARD_TAG, b"card"].concat();
     assert!(verify(&public.identity, &card, &keys.certify(&card).unwrap()));
     assert!(keys.certify(&statement).is_err());
-    let signature = keys.sign_frame(&statement);
+    let signature = keys.used().sign_frame(&statement);
     assert!(verify_frame(&public.frame.0, &statement, &signature));
     assert!(!verify(&public.frame, &statement, &signature), "a frame is no statement");
 }

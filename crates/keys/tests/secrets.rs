@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Random, dealt, group};
-use keys::cosigner::CosignerSecrets;
+use keys::cosigner::{CosignerSecrets, EpochKeys};
 use keys::device::DeviceKey;
 use keys::locked::LockedBytes;
 use keys::round::Nonces;
@@ -21,6 +21,7 @@ assert_not_impl_any!(HeldShare: Clone, Copy, serde::Serialize, std::fmt::Display
 assert_not_impl_any!(Nonces: Clone, Copy, serde::Serialize, std::fmt::Display);
 assert_not_impl_any!(SealKey: Clone, Copy, serde::Serialize, std::fmt::Display);
 assert_not_impl_any!(DeviceKey: Clone, Copy, serde::Serialize, std::fmt::Display);
+assert_not_impl_any!(EpochKeys: Clone, Copy, serde::Serialize, std::fmt::Display);
 assert_not_impl_any!(CosignerSecrets: Clone, Copy, serde::Serialize, std::fmt::Display);
 assert_not_impl_any!(Vault: Clone, Copy, serde::Serialize, std::fmt::Display);
 
@@ -55,6 +56,7 @@ fn debug_output_shows_no_secret() {
     shows_nothing(&format!("{device:?}"), &*device.tls_seed());
     let cosigner = CosignerSecrets::generate(&mut rng).unwrap();
     shows_nothing(&format!("{cosigner:?}"), cosigner.to_plaintext().unwrap().expose());
+    shows_nothing(&format!("{:?}", cosigner.used()), cosigner.to_plaintext().unwrap().expose());
     let vault = Vault::create(&known, &mut rng).unwrap();
     assert_eq!(format!("{vault:?}"), "Vault(<secret>)");
     let account = seed.account(1, 0).unwrap();

@@ -16,7 +16,7 @@ use rand_core::{OsRng, RngCore as _};
 use wire::message::{FromCosigner, ToCosigner};
 use wire::{Connection, Listener, TlsKey, WireError};
 
-use crate::cosigner::{Asker, Cosigner, Disk, Effect, Event, File, Timer};
+use crate::cosigner::{Asker, Cosigner, Disk, Effect, Event, File, KEYS_FILE, Timer};
 use crate::journal::{Journal, JournalError, write_file_atomic};
 
 /// Messages that wait to be written on one connection; a peer that reads no more is cut off.
@@ -31,6 +31,11 @@ pub const DIRECT_OUTBOX_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Messages that wait to be taken by the core, up to a frame each; whoever sends more waits.
 const INBOX_LIMIT: usize = 16;
 
+/// How far the wall clock may run from the monotonic clock, in seconds (P15). Both are slewed together
+/// (clock_gettime(2)), so more than the alarm's limit means that somebody set the clock, or that the machine
+/// slept: the monotonic clock stands meanwhile.
+pub const STEP_LIMIT_S: u64 = 10;
+
 /// Why the process ends.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -43,6 +48,11 @@ pub enum ProcessError {
     /// A file.
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
+    /// The clock jumped: nothing is voted for or signed under a time that nobody entered here (P15).
+    #[error(
+        "the clock of this machine stepped by {0} s: check its source (PTP, GNSS, NTS), then start again with `run`"
+    )]
+    ClockStepped(i128),
     /// The threads that feed the core are gone.
     #[error("the listener ended")]
     Ended,
@@ -73,8 +83,8 @@ impl Store {
         }
         let shares = read_shares(&directory.join("shares"))?;
         let mut of = |file| records.remove(&file).unwrap_or_default();
-        let disk =
-            Disk { log: of(File::Log), agreement: of(File::Agreement), guard: of(File::Guard), shares };
+        let (log, agreement, guard) = (of(File::Log), of(File::Agreement), of(File::Guard));
+        let disk = Disk { log, agreement, guard, shares, pins: Vec::new() };
         Ok((Self { directory: directory.to_owned(), journals }, disk))
     }
 
@@ -138,6 +148,7 @@ pub struct Process {
     guests: Guests,
     connections: BTreeMap<u64, Guest>,
     timers: BTreeMap<Timer, Instant>,
+    began: (SystemTime, Instant),
 }
 
 impl std::fmt::Debug for Guest {
@@ -146,9 +157,20 @@ impl std::fmt::Debug for Guest {
     }
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// Milliseconds since 1970.
+fn since_1970(wall: SystemTime) -> u64 {
+    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// By how many seconds the wall clock stepped, if it did: it went on by another time than passed on the
+/// monotonic clock since both were `began`.
+fn clock_step(began: (SystemTime, Instant), now: (SystemTime, Instant)) -> Option<i128> {
+    let ms = |time: Duration| i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
+    let went = now.0.duration_since(began.0).map_or_else(|e| ms(e.duration()).saturating_neg(), ms);
+    let step = went.saturating_sub(ms(now.1.saturating_duration_since(began.1)));
+    (step.unsigned_abs() > u128::from(STEP_LIMIT_S).saturating_mul(1000))
+        .then(|| step.checked_div(1000).unwrap_or_default())
 }
 
 impl Process {
@@ -166,8 +188,15 @@ impl Process {
         let known = Arc::clone(&guests);
         let allow = move |key: &[u8; 32]| known.read().is_ok_and(|g| g.contains_key(&Hash(*key)));
         let listener = Arc::new(Listener::bind(address, tls, Arc::new(allow))?);
-        let mut process =
-            Self { cosigner, store, listener, guests, connections: BTreeMap::new(), timers: BTreeMap::new() };
+        let mut process = Self {
+            cosigner,
+            store,
+            listener,
+            guests,
+            connections: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            began: (SystemTime::now(), Instant::now()),
+        };
         process.update_guests();
         Ok(process)
     }
@@ -177,7 +206,7 @@ impl Process {
         self.listener.local_addr()
     }
 
-    /// Serves until the disk fails. `restored`: the data directory may be an old copy (P12).
+    /// Serves until the disk fails or the clock steps. `restored`: the data directory may be an old copy (P12).
     ///
     /// # Errors
     /// See [`ProcessError`]; the process must end then.
@@ -187,10 +216,20 @@ impl Process {
         thread::spawn(move || accept(&listener, &guests, &feed));
         let mut nonce = [0; 32];
         OsRng.fill_bytes(&mut nonce);
-        let effects = self.cosigner.start(now_ms(), restored, Hash(nonce));
+        let effects = self.cosigner.start(self.now_ms()?, restored, Hash(nonce));
         self.carry_out(effects, None)?;
         loop {
             self.turn(&inbox)?;
+        }
+    }
+
+    /// The wall clock, as long as it goes on like the monotonic clock. Counted from the start of the process,
+    /// so that many small steps are noticed like a large one. Starting again enters the new time (P15).
+    fn now_ms(&self) -> Result<u64, ProcessError> {
+        let now = (SystemTime::now(), Instant::now());
+        match clock_step(self.began, now) {
+            None => Ok(since_1970(now.0)),
+            Some(step) => Err(ProcessError::ClockStepped(step)),
         }
     }
 
@@ -228,7 +267,7 @@ impl Process {
 
     fn step(&mut self, event: Event, asker: Option<u64>) -> Result<(), ProcessError> {
         let height = self.cosigner.final_head().0;
-        let effects = self.cosigner.step(now_ms(), event, &mut OsRng);
+        let effects = self.cosigner.step(self.now_ms()?, event, &mut OsRng);
         self.carry_out(effects, asker)?;
         if self.cosigner.final_head().0 != height {
             self.update_guests();
@@ -253,6 +292,7 @@ impl Process {
                 }
                 Effect::Replace(file, records) => self.store.replace(file, &records)?,
                 Effect::Keep(name, bytes) => self.store.keep(&name, &bytes)?,
+                Effect::Keys(bytes) => write_file_atomic(&self.store.directory.join(KEYS_FILE), &bytes)?,
                 Effect::ToServer(message) => {
                     let servers: Vec<u64> = self
                         .connections
@@ -374,5 +414,34 @@ fn serve(id: u64, connection: Connection, asker: Asker, feed: &SyncSender<Feed>)
     if let Err(error) = thread::Builder::new().spawn(read) {
         eprintln!("connection {id} refused: {error}");
         let _ = feed.send(Feed::Closed { id });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The wall clock went on by `wall_ms` while `passed_ms` passed.
+    fn step(wall_ms: i64, passed_ms: u64) -> Option<i128> {
+        let began = (SystemTime::now(), Instant::now());
+        let by = Duration::from_millis(wall_ms.unsigned_abs());
+        let wall = if wall_ms < 0 { began.0 - by } else { began.0 + by };
+        clock_step(began, (wall, began.1 + Duration::from_millis(passed_ms)))
+    }
+
+    #[test]
+    fn a_step_of_the_clock_is_more_than_ten_seconds_in_either_direction() {
+        let limit = i64::try_from(STEP_LIMIT_S).unwrap() * 1000;
+        let day = 86_400_000;
+        for passed in [0, 500, day] {
+            let went = i64::try_from(passed).unwrap();
+            for fits in [0, 1, -1, limit, -limit] {
+                assert_eq!(step(went + fits, passed), None, "{fits} ms");
+            }
+            assert_eq!(step(went + limit + 1, passed), Some(10));
+            assert_eq!(step(went - limit - 1, passed), Some(-10));
+            assert_eq!(step(went + 3_600_000, passed), Some(3600), "set, or slept an hour");
+            assert_eq!(step(went - 3_600_000, passed), Some(-3600));
+        }
     }
 }

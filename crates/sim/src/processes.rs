@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use custody::document::CosignerCard;
+use custody::document::{CosignerCard, Document};
 use custody::genesis::Genesis;
 use custody::{Hash, canon};
 use keys::cosigner::CosignerSecrets;
@@ -126,6 +126,14 @@ impl Signers {
         self.running[who].address
     }
 
+    /// The id of a running process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn id(&self, who: &str) -> u32 {
+        self.running[who].child.id()
+    }
+
     /// The resident memory of a running process, in kB.
     ///
     /// # Panics
@@ -177,6 +185,64 @@ impl Signers {
             }
             Err((_, said)) => said,
         }
+    }
+
+    /// Tries to start a co-signer with further arguments, and expects that it refuses. Returns what it says.
+    ///
+    /// # Panics
+    /// When it comes up.
+    pub fn refuses_with(&self, who: &str, arguments: &[&str]) -> String {
+        match self.launch(&self.data(who), &secret(who), arguments) {
+            Ok(mut running) => {
+                end(&mut running.child);
+                panic!("{who} came up with {arguments:?}")
+            }
+            Err((_, said)) => said,
+        }
+    }
+
+    /// Where the next card of a co-signer is written.
+    pub fn next_card(&self, who: &str) -> PathBuf {
+        self.path(&format!("{who}.next.card"))
+    }
+
+    /// Makes the next keys of a co-signer. Returns the document with its card.
+    ///
+    /// # Errors
+    /// What the program says on standard error.
+    ///
+    /// # Panics
+    /// When the card is no document.
+    pub fn rekey(&self, who: &str) -> Result<Document, String> {
+        let output = self.spawn_rekey(who).wait_with_output().expect("rekey");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(canon::decode(&fs::read(self.next_card(who)).expect("a card")).expect("a document"))
+    }
+
+    /// Makes the next keys of a co-signer, and kills the program with SIGKILL as soon as `now` says so. Says
+    /// whether it was killed before its end.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn rekey_killed(&self, who: &str, mut now: impl FnMut() -> bool) -> bool {
+        let mut child = self.spawn_rekey(who);
+        while !now() {
+            if child.try_wait().expect("the own child").is_some() {
+                return false;
+            }
+        }
+        let killed = child.try_wait().expect("the own child").is_none();
+        end(&mut child);
+        killed
+    }
+
+    fn spawn_rekey(&self, who: &str) -> Child {
+        let mut command = Command::new(program());
+        command.arg("rekey").arg("--dir").arg(self.data(who)).args(["--secret-fd", "0"]);
+        command.arg("--card").arg(self.next_card(who)).stdout(Stdio::null()).stderr(Stdio::piped());
+        spawn(&mut command, &secret(who))
     }
 
     fn launch(

@@ -3,43 +3,25 @@
 //! The co-signers run their production code. The relay stands for the server: it delays, loses,
 //! repeats and reorders messages and cuts the network in two. Processes are killed between any two
 //! effects and started again from what was on disk by then. One co-signer may lie: it runs as two
-//! processes with the same keys, each of which sees only a part of the others.
+//! processes with the same keys, each of which sees only a part of the others. A process may find an older
+//! copy of its disk.
+
+mod record;
+mod weather;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use custody::checkpoint::{Checkpoint, SignedNote};
 use custody::statement::Envelope;
 use custody::{Blob, Hash};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use signer::cosigner::{Asker, Cosigner, Disk, Effect, Event, File, Timer};
-use wire::message::{FromCosigner, ToCosigner};
+use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
 use crate::deployment::{BEGIN_S, COSIGNERS, Deployment, name, secrets, vault};
-
-/// How hostile the relay is.
-#[derive(Clone, Copy, Debug)]
-pub struct Weather {
-    /// Messages lost, per thousand.
-    pub loss: u32,
-    /// Messages delivered twice, per thousand.
-    pub repeat: u32,
-    /// Longest delay, in milliseconds.
-    pub delay_ms: u64,
-    /// Effects after which a process is killed, per ten thousand.
-    pub kill: u32,
-    /// Whether the network is cut into two parts.
-    pub cut: bool,
-    /// Whether co-signatures are withheld, so that heads are decided and never final.
-    pub withhold_heads: bool,
-}
-
-impl Weather {
-    /// An honest relay.
-    pub const CALM: Self =
-        Self { loss: 0, repeat: 0, delay_ms: 5, kill: 0, cut: false, withhold_heads: false };
-}
+pub use record::{Record, Release, Released};
+pub use weather::Weather;
 
 /// One running or stopped process of a co-signer.
 #[derive(Debug)]
@@ -49,6 +31,7 @@ struct Place {
     disk: Disk,
     timers: BTreeMap<Timer, u64>,
     starts_at: u64,
+    restored: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,29 +60,47 @@ pub struct Cluster {
     pub kills: u64,
     /// Every message that a co-signer gave to the server, other than those to its peers.
     pub said: Vec<(usize, FromCosigner)>,
+    /// What left the co-signers.
+    pub record: Record,
     kept: Vec<(usize, FromCosigner)>,
     places: Vec<Place>,
     queue: BinaryHeap<Reverse<Delivery>>,
     number: u64,
     side: Vec<bool>,
-    heads: BTreeMap<u64, Checkpoint>,
     submitted: Vec<Envelope>,
 }
 
 impl Cluster {
     /// Four co-signers, started. With `twins` the last signer lies: it runs twice.
     pub fn new(seed: u64, deployment: Deployment, twins: bool) -> Self {
-        let whos: Vec<usize> = (0..COSIGNERS.len()).chain(twins.then_some(2)).collect();
-        let now_ms = (BEGIN_S + 10) * 1000;
+        let liars: &[usize] = if twins { &[2] } else { &[] };
+        Self::on_disks(
+            seed,
+            deployment,
+            liars,
+            (BEGIN_S + 10) * 1000,
+            &vec![Disk::default(); COSIGNERS.len()],
+        )
+    }
+
+    /// Four co-signers, started at a time from these disks. Each of the liars runs twice.
+    pub fn on_disks(seed: u64, deployment: Deployment, liars: &[usize], now_ms: u64, disks: &[Disk]) -> Self {
         let place = |who: usize| Place {
             who,
             cosigner: None,
-            disk: Disk::default(),
+            disk: disks[who].clone(),
             timers: BTreeMap::new(),
             starts_at: now_ms,
+            restored: false,
         };
-        let places: Vec<Place> = whos.into_iter().map(place).collect();
-        let mut cluster = Self {
+        let places: Vec<Place> = (0..COSIGNERS.len()).chain(liars.iter().copied()).map(place).collect();
+        // Twins never share a side: each of them talks to another part of the others.
+        let mut record = Record::default();
+        for (place, at) in places.iter().enumerate() {
+            record.restored(place, &at.disk);
+        }
+        let side = (0..places.len()).map(|p| !liars.is_empty() && (p == 1 || p >= COSIGNERS.len()));
+        Self {
             deployment,
             rng: ChaCha20Rng::seed_from_u64(seed),
             weather: Weather::CALM,
@@ -108,21 +109,17 @@ impl Cluster {
             kept: Vec::new(),
             kills: 0,
             said: Vec::new(),
-            side: vec![false; places.len()],
+            record,
+            side: side.collect(),
             places,
             queue: BinaryHeap::new(),
             number: 0,
-            heads: BTreeMap::new(),
             submitted: Vec::new(),
-        };
-        if twins {
-            // The twins never share a side: each of them talks to another part of the others.
-            cluster.side = vec![false, true, false, false, true];
         }
-        cluster
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
         self.rng.next_u64() % n.max(1)
     }
 
@@ -201,10 +198,12 @@ impl Cluster {
         self.places[place].disk.clone()
     }
 
-    /// Puts another disk under a stopped process.
-    pub fn set_disk(&mut self, place: usize, disk: Disk) {
+    /// Puts an older copy of its disk under a process. With `told` it is started with `--restored`.
+    pub fn restore(&mut self, place: usize, older: Disk, told: bool) {
         self.kill(place, 10);
-        self.places[place].disk = disk;
+        self.record.restored(place, &older);
+        self.places[place].disk = older;
+        self.places[place].restored = told;
     }
 
     /// The co-signer in a place, if it runs.
@@ -275,9 +274,10 @@ impl Cluster {
         let mut cosigner = opened.unwrap_or_else(|e| panic!("{who} does not start from its own disk: {e}"));
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
-        let effects = cosigner.start(self.now_ms, false, Hash(nonce));
+        let effects = cosigner.start(self.now_ms, self.places[place].restored, Hash(nonce));
         self.places[place].cosigner = Some(cosigner);
         if self.carry_out(place, effects) {
+            self.places[place].restored = false;
             self.step(place, Event::Connected);
             for envelope in self.submitted.clone() {
                 self.send(place, None, &ToCosigner::Submit { envelope: Blob(envelope.bytes()) });
@@ -303,13 +303,19 @@ impl Cluster {
                 return false;
             }
             match effect {
-                Effect::Append(file, bytes) => self.records(place, file).push(bytes),
+                Effect::Append(file, bytes) => {
+                    if file == File::Guard {
+                        self.record.guarded(place, &bytes);
+                    }
+                    self.records(place, file).push(bytes);
+                }
                 Effect::Replace(file, records) => *self.records(place, file) = records,
                 Effect::Keep(file, bytes) => {
                     let shares = &mut self.places[place].disk.shares;
                     shares.retain(|(name, _)| *name != file);
                     shares.push((file, bytes));
                 }
+                Effect::Keys(_) => panic!("keys from a name are never followed by others"),
                 Effect::ToServer(message) | Effect::Reply(message) => self.say(place, message),
                 Effect::SetTimer { timer, after_ms } => {
                     let at = self.now_ms + after_ms;
@@ -338,6 +344,9 @@ impl Cluster {
             FromCosigner::Peer { to, bytes } => {
                 if is_frame(&bytes) {
                     self.frames = self.frames.map(|left| left - 1);
+                    if let Some(share) = self.record.framed(place, &bytes.0) {
+                        self.released(place, share);
+                    }
                 }
                 let from = name(COSIGNERS[self.places[place].who]);
                 for other in 0..self.len() {
@@ -355,23 +364,27 @@ impl Cluster {
             FromCosigner::Statement { envelope } => {
                 self.submit(Envelope::parse(&envelope.0).expect("a co-signer's own statement"));
             }
-            FromCosigner::Log(piece) => {
-                self.check_heads(&piece.note);
-                self.said.push((place, FromCosigner::Log(piece)));
+            other => {
+                match &other {
+                    FromCosigner::Log(piece) => self.record.final_log(piece),
+                    FromCosigner::Receipt { id, state: ReceiptState::Held } => {
+                        self.record.held.entry(place).or_default().insert(*id);
+                    }
+                    FromCosigner::Signed { authorisation, transaction } => {
+                        let what = Released::Transaction(*authorisation, transaction.clone());
+                        self.released(place, what);
+                    }
+                    _ => {}
+                }
+                self.said.push((place, other));
             }
-            other => self.said.push((place, other)),
         }
     }
 
-    /// The invariant: never two final heads of one size.
-    fn check_heads(&mut self, note: &str) {
-        if note.is_empty() {
-            return;
-        }
-        let note = SignedNote::parse(note).expect("a head that a co-signer calls final");
-        let head = Checkpoint::parse(&note.body).expect("a checkpoint");
-        let known = self.heads.entry(head.size).or_insert_with(|| head.clone());
-        assert_eq!(*known, head, "two final heads of one size");
+    fn released(&mut self, place: usize, what: Released) {
+        let height = self.places[place].cosigner.as_ref().map_or(0, |c| c.final_head().0);
+        let held = self.record.held.get(&place).cloned().unwrap_or_default();
+        self.record.releases.push(Release { place, height, at_s: self.now_s(), held, what });
     }
 }
 

@@ -118,7 +118,7 @@ pub fn place(sealed: &SealedShares, share: &SealedShare, threshold: u32) -> Plac
 pub fn open(share: &[u8], as_who: &str, place: &Place) -> Option<Vec<u8>> {
     let Place { genesis, ceremony, slot, holder, threshold } = place;
     let context = custody::document::share_context(genesis, ceremony, *slot, holder, *threshold);
-    let plain = seal::open(secrets(as_who).seal_key(), SealDomain::Share, &context, share);
+    let plain = seal::open(secrets(as_who).used().seal_key(), SealDomain::Share, &context, share);
     plain.ok().map(|plain| plain.to_vec())
 }
 

@@ -22,6 +22,14 @@ pub const UNFINAL_HEIGHTS: u64 = 8;
 /// Heights before this one whose votes are kept for members that lost their disk (rule `P12`).
 pub const SEEN_HEIGHTS: u64 = 2;
 
+/// Final heights above the highest that was shown, after which a restored member votes again (`P12`).
+pub const HEIGHTS_TO_RECOVER: u64 = 2;
+
+/// For one member that rejoins, each other begins at most [`HEIGHTS_TO_RECOVER`] heights in this time, in
+/// ms: a disk is hardly restored twice in ten minutes, and whoever claims to rejoin for ever makes the log
+/// grow by no more than that.
+pub const REJOIN_MS: u64 = 600_000;
+
 /// Pieces of evidence that are kept against one member: one convicts, the second shows it was no slip.
 pub const EVIDENCE_PER_MEMBER: usize = 2;
 

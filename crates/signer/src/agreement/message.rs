@@ -140,6 +140,9 @@ pub struct Probe {
     pub height: u64,
     /// Fresh at every start of the asker.
     pub nonce: Hash,
+    /// Of an asker whose disk was restored, once enough others answered: the height that must be final
+    /// before it votes again.
+    pub awaits: Option<u64>,
     /// Ed25519 over the other fields.
     pub signature: Blob,
 }
@@ -203,8 +206,8 @@ impl Voice {
         proposal
     }
 
-    pub(super) fn probe(&self, height: u64, nonce: Hash) -> Probe {
-        let mut probe = Probe { by: self.me, height, nonce, signature: Blob::default() };
+    pub(super) fn probe(&self, height: u64, nonce: Hash, awaits: Option<u64>) -> Probe {
+        let mut probe = Probe { by: self.me, height, nonce, awaits, signature: Blob::default() };
         probe.signature = self.sign(&probe.signed_bytes(&self.genesis));
         probe
     }
@@ -332,8 +335,13 @@ impl Decision {
 
 impl Probe {
     fn signed_bytes(&self, genesis: &Hash) -> Vec<u8> {
-        let Self { by, height, nonce, signature: _ } = self;
-        Signed::new(PROBE, genesis).member(*by).u64(*height).hash(nonce).0
+        let Self { by, height, nonce, awaits, signature: _ } = self;
+        let head = Signed::new(PROBE, genesis).member(*by).u64(*height).hash(nonce);
+        match awaits {
+            None => head.byte(0),
+            Some(height) => head.byte(1).u64(*height),
+        }
+        .0
     }
 
     pub(super) fn verify(&self, committee: &Committee, genesis: &Hash) -> bool {

@@ -28,8 +28,9 @@ use custody::Hash;
 use ed25519_dalek::SigningKey;
 
 pub use api::{
-    App, EVIDENCE_PER_MEMBER, Input, LOG_BYTES, Output, RETRANSMIT_MS, ReplayError, SEEN_HEIGHTS,
-    TIMEOUT_PROPOSE_MS, TIMEOUT_STEP_MS, TIMEOUT_VOTE_MS, TimerId, UNFINAL_HEIGHTS,
+    App, EVIDENCE_PER_MEMBER, HEIGHTS_TO_RECOVER, Input, LOG_BYTES, Output, REJOIN_MS, RETRANSMIT_MS,
+    ReplayError, SEEN_HEIGHTS, TIMEOUT_PROPOSE_MS, TIMEOUT_STEP_MS, TIMEOUT_VOTE_MS, TimerId,
+    UNFINAL_HEIGHTS,
 };
 pub use committee::{Committee, CommitteeError, MEMBERS_MAX, MEMBERS_MIN, Seat};
 pub use height::{PROPOSALS_PER_ROUND, ROUNDS_AHEAD};
@@ -259,7 +260,7 @@ impl Agreement {
 
     fn receive(&mut self, app: &mut dyn App, now_ms: u64, message: Message) {
         match message {
-            Message::Probe(probe) => self.answer(now_ms, &probe),
+            Message::Probe(probe) => self.answer(app, now_ms, &probe),
             Message::Answer(answer) => self.answered(app, now_ms, &answer),
             Message::Decision(decision) => self.learn(app, now_ms, decision),
             Message::Votes(votes) => self.receive_votes(app, now_ms, votes),

@@ -6,7 +6,7 @@ use super::api::{App, EVIDENCE_PER_MEMBER};
 use super::message::{Decision, Evidence, Proposal, Vote, value_hash};
 use super::record::Record;
 use super::{Agreement, plain};
-use crate::tendermint::{self, Judgement, Member};
+use crate::tendermint::{self, Judgement, Kind, Member};
 
 /// Where a message of another member belongs.
 enum Place {
@@ -48,6 +48,9 @@ impl Agreement {
                 }
                 continue;
             }
+            if self.is_late(&vote, now_ms) {
+                continue;
+            }
             match self.place(now_ms, vote.by, at) {
                 Place::Here => here.push(vote),
                 Place::Next => next.push(vote),
@@ -57,6 +60,18 @@ impl Agreement {
         let admitted = self.next.admit(&self.committee, next);
         admitted.evidence.into_iter().for_each(|evidence| self.testify(evidence));
         self.take_votes(app, now_ms, here);
+    }
+
+    /// Whether a vote is the precommit of the last member for what was decided without it: that one decides
+    /// too, and needs no help. If it comes again, its sender is stuck, and is helped.
+    fn is_late(&mut self, vote: &Vote, now_ms: u64) -> bool {
+        let decided = self.history.get(&vote.height).map(|d| d.certificate.value);
+        let first = self.helped.get(&vote.by).is_none_or(|(height, _)| *height < vote.height);
+        let late = first && vote.kind == Kind::Precommit && vote.value.is_some() && vote.value == decided;
+        if late {
+            self.helped.insert(vote.by, (vote.height, now_ms));
+        }
+        late
     }
 
     pub(super) fn take_votes(&mut self, app: &mut dyn App, now_ms: u64, verified: Vec<Vote>) {

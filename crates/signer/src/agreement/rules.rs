@@ -20,7 +20,7 @@ impl Agreement {
 
     pub(super) fn wake(&mut self, app: &mut dyn App, now_ms: u64) {
         self.settle(app, now_ms);
-        if app.has_pending() && self.takes_part() {
+        if (app.has_pending() || self.is_awaited()) && self.takes_part() {
             self.begin(app, now_ms);
         }
         self.get_value(app, now_ms);

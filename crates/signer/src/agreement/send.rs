@@ -54,7 +54,7 @@ impl Agreement {
 
     pub(super) fn retransmit(&mut self) {
         self.retransmitting = false;
-        if self.wants_answers() {
+        if self.wants_answers() || self.awaits().is_some() {
             self.send_probe(None);
             self.retransmit_later();
         }

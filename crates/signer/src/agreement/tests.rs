@@ -6,6 +6,9 @@ use crate as signer;
 #[path = "../../tests/agreement/world.rs"]
 mod world;
 
+#[path = "../../tests/vectors/agreement.rs"]
+mod vectors;
+
 use signer::agreement::Committee;
 use world::{Options, World};
 

@@ -12,7 +12,22 @@ use super::{Cosigner, Effect, File, HEADS_RETRY_MS, Timer, store};
 use crate::agreement::{self, Decision, Output};
 
 impl Cosigner {
+    /// Starts the agreement, once the log has passed the pinned heads: before, nothing is voted on, and what
+    /// others say they decided is not believed (P30).
+    pub(super) fn start_agreement(&mut self, now_ms: u64) {
+        if self.has_passed_pins()
+            && let Some((restored, nonce)) = self.unstarted.take()
+        {
+            let outputs = self.agreement.start_guarded(&mut self.desk, now_ms, restored, nonce);
+            self.carry_out(outputs, now_ms);
+            self.advance_agreement(now_ms);
+        }
+    }
+
     pub(super) fn drive(&mut self, input: agreement::Input, now_ms: u64) {
+        if self.unstarted.is_some() {
+            return;
+        }
         let outputs = self.agreement.step(&mut self.desk, now_ms, input);
         self.carry_out(outputs, now_ms);
     }
@@ -87,11 +102,16 @@ impl Cosigner {
         let before = self.desk.final_height;
         self.desk.final_height = height;
         self.final_state = state;
+        self.news = true;
+        self.prune_guard();
         let news = self.heads.piece(before.saturating_add(1));
         self.out.push(Effect::ToServer(FromCosigner::Log(news)));
     }
 
     pub(super) fn repeat_heads(&mut self) {
+        if self.unstarted.is_some() {
+            return;
+        }
         for (height, line) in self.heads.unfinished(self.name.as_str()) {
             self.tell_peers(None, &PeerMessage::Cosignature { height, line });
         }
@@ -118,7 +138,12 @@ impl Cosigner {
         let mut fresh = Vec::new();
         for batch in piece.batches.iter().skip(skip) {
             let Ok(parsed) = custody::batch::Batch::parse(&batch.0) else { return };
+            let before = state.log_size();
             if state.apply(&parsed, &self.desk.decoder).is_err() {
+                return;
+            }
+            if let Err(refusal) = self.pins.check(before, &state) {
+                self.refused("log", self.genesis, &refusal, Vec::new(), false);
                 return;
             }
             fresh.push(batch.0.clone());
@@ -138,7 +163,12 @@ impl Cosigner {
         self.heads.finish(last, piece.note.clone());
         self.desk.advance(state.clone());
         self.became_final(last, state);
+        self.start_agreement(now_ms);
         self.advance_agreement(now_ms);
+        // Nobody else says that there is more before the agreement has started.
+        if self.unstarted.is_some() {
+            self.tell_peers(None, &PeerMessage::Behind { from: last.saturating_add(1) });
+        }
     }
 
     pub(super) fn connected(&mut self) {

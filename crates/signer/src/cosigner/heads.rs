@@ -29,11 +29,16 @@ pub(super) fn head_keys(state: &State) -> Keys {
     state.cosigners().iter().filter_map(key).collect()
 }
 
+/// Checks that a note is a final head of this deployment's log, at whatever size.
+pub(super) fn final_head(state: &State, note: &str) -> Result<FinalHead, String> {
+    let quorum = state.numbers().quorum;
+    FinalHead::check(note, &state.genesis().log_origin(), &head_keys(state), quorum)
+        .map_err(|e| e.to_string())
+}
+
 /// Checks that a note is a final head of exactly this state's log.
 pub(super) fn check_head(state: &State, note: &str) -> Result<FinalHead, String> {
-    let quorum = state.numbers().quorum;
-    let head = FinalHead::check(note, &state.genesis().log_origin(), &head_keys(state), quorum)
-        .map_err(|e| e.to_string())?;
+    let head = final_head(state, note)?;
     let own = state.checkpoint();
     if *head.checkpoint() == own {
         Ok(head)

@@ -6,10 +6,15 @@
 mod agreeing;
 mod desk;
 mod heads;
+mod own;
 mod peer;
+mod pin;
 mod releasing;
 mod signing;
 mod store;
+#[cfg(test)]
+#[path = "../../tests/vectors/cosigner.rs"]
+mod vectors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +29,7 @@ use custody::{Blob, Hash, PublicKey};
 use ed25519_dalek::VerifyingKey;
 use keys::cosigner::CosignerSecrets;
 use keys::share::HeldShare;
-use keys::vault::Vault;
+use keys::vault::{Vault, VaultContext, VaultKind};
 use rand_core::CryptoRngCore;
 use wire::message::{Answer, FromCosigner, ReceiptState, ToCosigner};
 
@@ -33,11 +38,13 @@ use desk::Desk;
 pub use desk::{DELAY_TICK_S, HELD_LIMIT, HELD_PER_OWNER_LIMIT, PENDING_LIMIT, TIMELY_S};
 pub use heads::{EARLY_HEIGHTS, PIECE_BATCHES};
 use heads::{Heads, check_head};
+pub use own::to_support;
 use peer::{Frame, PeerMessage};
+use pin::Pins;
 pub use signing::{EARLY_FRAMES_LIMIT, SESSIONS_LIMIT};
 use signing::{Sessions, Work};
 use store::GuardRecord;
-pub use store::{Disk, File};
+pub use store::{Disk, File, GUARD_DEAD_LIMIT};
 
 /// How old a final head may be when a share leaves under it, in seconds (P14).
 pub const FRESH_S: u64 = 60;
@@ -51,6 +58,14 @@ pub const WAITING_LIMIT: usize = 16;
 
 /// Co-signatures of heads that are not final are sent again after this long, in milliseconds.
 pub const HEADS_RETRY_MS: u64 = 500;
+
+/// The file of a co-signer's keys in its data directory, sealed for [`keys_context`].
+pub const KEYS_FILE: &str = "keys.vault";
+
+/// What the file of a co-signer's keys is sealed for.
+pub fn keys_context(name: &Name) -> VaultContext {
+    VaultContext { kind: VaultKind::CosignerKeys, genesis: Hash::default(), cosigner: name.clone() }
+}
 
 /// How long a co-signer's own statement stays valid, in seconds.
 pub const OWN_STATEMENT_S: u64 = 3_600;
@@ -100,6 +115,8 @@ pub enum Effect {
     Replace(File, Vec<Vec<u8>>),
     /// Keep a sealed file under a name, on disk before anything after.
     Keep(String, Vec<u8>),
+    /// Replace the sealed file of the own keys, [`KEYS_FILE`], on disk before anything after.
+    Keys(Vec<u8>),
     /// Say something to the server, on every connection that it has open.
     ToServer(FromCosigner),
     /// Answer whoever sent the message that was just taken.
@@ -135,8 +152,18 @@ pub struct Cosigner {
     agreement: Agreement,
     heads: Heads,
     final_state: State,
+    /// The final state is new to this co-signer itself.
+    news: bool,
+    pins: Pins,
+    /// Nothing was ever voted on from this disk, and heads were pinned: it stands in for a lost one.
+    new_host: bool,
+    /// How to start the agreement, once the log has passed the pinned heads.
+    unstarted: Option<(bool, Hash)>,
+    /// Proposals of upgrades that it said it supports, with the end of that statement.
+    supported: BTreeMap<Hash, u64>,
     sessions: Sessions,
     used: BTreeMap<Hash, BTreeSet<Hash>>,
+    guard_records: usize,
     shares: BTreeMap<(Hash, u32), HeldShare>,
     waiting: Vec<(Work, Vec<Name>, u32)>,
     inbox: Vec<Frame>,
@@ -172,8 +199,12 @@ impl Cosigner {
         let key = secrets.vote_signing_key().clone();
         let agreement =
             Agreement::new(committee, key, genesis, 1).map_err(|e| StartError::Wrong(e.to_string()))?;
+        let pins = Pins::read(&disk.pins, &state)?;
+        // Whoever was here before may have voted in the same name (P12).
+        let new_host = !disk.pins.is_empty() && disk.agreement.is_empty();
         let mut cosigner = Self {
             name,
+            pins,
             genesis,
             secrets,
             vault,
@@ -181,8 +212,13 @@ impl Cosigner {
             desk: Desk::new(state, decoder),
             agreement,
             heads: Heads::default(),
+            news: true,
+            new_host,
+            unstarted: None,
+            supported: BTreeMap::new(),
             sessions: Sessions::default(),
             used: BTreeMap::new(),
+            guard_records: 0,
             shares: BTreeMap::new(),
             waiting: Vec::new(),
             inbox: Vec::new(),
@@ -196,9 +232,8 @@ impl Cosigner {
     /// `nonce` is fresh.
     pub fn start(&mut self, now_ms: u64, restored: bool, nonce: Hash) -> Vec<Effect> {
         self.set_clock(now_ms);
-        let outputs = self.agreement.start_guarded(&mut self.desk, now_ms, restored, nonce);
-        self.carry_out(outputs, now_ms);
-        self.advance_agreement(now_ms);
+        self.unstarted = Some((restored || self.new_host, nonce));
+        self.start_agreement(now_ms);
         self.tell_peers(None, &PeerMessage::Behind { from: self.heads.last().0.saturating_add(1) });
         self.settle(now_ms);
         std::mem::take(&mut self.out)
@@ -215,6 +250,7 @@ impl Cosigner {
             Event::Connected => self.connected(),
         }
         self.settle(now_ms);
+        self.follow(rng);
         self.retry_waiting(now_ms, rng);
         for frame in std::mem::take(&mut self.inbox) {
             self.receive_frame(frame, rng);
@@ -235,6 +271,11 @@ impl Cosigner {
     /// The height of the newest decided batch, final or not.
     pub fn decided_height(&self) -> u64 {
         self.heads.height()
+    }
+
+    /// Whether the log here has passed the pinned heads (P30).
+    pub fn has_passed_pins(&self) -> bool {
+        self.pins.passed(self.desk.state.log_size())
     }
 
     /// Whether it votes and releases shares (P12).
@@ -375,7 +416,7 @@ impl Cosigner {
             signature: Blob::default(),
         };
         let bytes = answer.signed_bytes(&self.genesis);
-        if let Ok(signature) = self.secrets.sign_answer(&bytes) {
+        if let Some(Ok(signature)) = self.keys().ok().map(|keys| keys.sign_answer(&bytes)) {
             answer.signature = Blob(signature.to_vec());
             self.out.push(Effect::Reply(FromCosigner::Answer(answer)));
         }

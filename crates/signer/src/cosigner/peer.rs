@@ -2,7 +2,7 @@
 
 use custody::name::Name;
 use custody::{Blob, Hash, PublicKey, canon};
-use keys::cosigner::CosignerSecrets;
+use keys::cosigner::EpochKeys;
 use keys::purpose::verify_frame;
 use keys::seal::{self, SealDomain, SealPublic};
 use rand_core::CryptoRngCore;
@@ -80,7 +80,7 @@ impl Frame {
     /// Seals a payload to a signer and signs the frame.
     pub(super) fn seal(
         genesis: &Hash,
-        secrets: &CosignerSecrets,
+        own: &EpochKeys,
         route: (&Name, &Name),
         session: &Hash,
         to_key: &PublicKey,
@@ -98,7 +98,7 @@ impl Frame {
             sealed: Blob(sealed),
             signature: Blob::default(),
         };
-        frame.signature = Blob(secrets.sign_frame(&signed_bytes(genesis, &frame)).to_vec());
+        frame.signature = Blob(own.sign_frame(&signed_bytes(genesis, &frame)).to_vec());
         Some(frame)
     }
 
@@ -111,9 +111,9 @@ impl Frame {
     }
 
     /// Opens a frame that was sealed to us.
-    pub(super) fn open(&self, genesis: &Hash, secrets: &CosignerSecrets) -> Option<Payload> {
+    pub(super) fn open(&self, genesis: &Hash, own: &EpochKeys) -> Option<Payload> {
         let context = context(genesis, &self.from, &self.to, &self.session);
-        let plain = seal::open(secrets.seal_key(), SealDomain::Frame, &context, &self.sealed.0).ok()?;
+        let plain = seal::open(own.seal_key(), SealDomain::Frame, &context, &self.sealed.0).ok()?;
         canon::decode(&plain).ok()
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use custody::document::share_context;
 use custody::name::Name;
 use custody::rule::{Refusal, Rule};
-use custody::statement::{Activate, Body, STATEMENT_VERSION, Statement, pae};
+use custody::statement::{Activate, Body};
 use custody::{Blob, Hash};
 use keys::seal::{self, SealDomain};
 use keys::share::{HeldShare, SharePublic, ShareSecret};
@@ -17,7 +17,7 @@ use wire::message::FromCosigner;
 use super::peer::{Frame, Payload, PeerMessage};
 use super::signing::{Finished, Session, Work};
 use super::store::{self, GuardRecord};
-use super::{ATTEMPTS_LIMIT, Cosigner, Effect, FRESH_S, OWN_STATEMENT_S, WAITING_LIMIT, desk};
+use super::{ATTEMPTS_LIMIT, Cosigner, Effect, FRESH_S, WAITING_LIMIT};
 
 impl Cosigner {
     pub(super) fn take_share(
@@ -48,7 +48,7 @@ impl Cosigner {
         let refuse = |why: String| Refusal::new(Rule::Ceremony, why);
         let threshold = u32::from(public.threshold);
         let context = share_context(&self.genesis, &ceremony, slot, &self.name, threshold);
-        let plain = seal::open(self.secrets.seal_key(), SealDomain::Share, &context, sealed)
+        let plain = seal::open(self.keys()?.seal_key(), SealDomain::Share, &context, sealed)
             .map_err(|e| refuse(format!("the sealed share does not open here: {e}")))?;
         ShareSecret::open(&plain, &public, &self.name).map_err(|e| refuse(e.to_string()))
     }
@@ -117,8 +117,8 @@ impl Cosigner {
     /// What must hold when a session begins and again when the share leaves (P14, P16, P27).
     fn check_release(&self, work: &Work) -> Result<(), Refusal> {
         if !self.agreement.may_release() {
-            let why =
-                "the co-signer was just started, or its disk is older than its votes: wait for the others";
+            let why = "the co-signer was just started, its log has not come to the pinned head, or its disk is \
+                       older than its votes: wait for the others";
             return Err(Refusal::new(Rule::Fresh, why));
         }
         self.check_fresh()?;
@@ -142,6 +142,7 @@ impl Cosigner {
         form(holders.is_sorted_by(|a, b| a < b), "name the holders sorted, each once")?;
         form(holders.contains(&self.name), "this co-signer is not one of the holders")?;
         self.check_release(work)?;
+        self.keys()?;
         let id = work.session(&self.genesis, holders, attempt);
         let used = self.used.get(&work.id()).map_or(0, BTreeSet::len);
         if used >= ATTEMPTS_LIMIT {
@@ -187,7 +188,8 @@ impl Cosigner {
             }
             let Some(card) = self.desk.state.cosigner(holder) else { continue };
             let route = (&self.name, holder);
-            let frame = Frame::seal(&self.genesis, &self.secrets, route, &id, &card.seal, payload, rng);
+            let Ok(own) = self.keys() else { continue };
+            let frame = Frame::seal(&self.genesis, own, route, &id, &card.seal, payload, rng);
             if let Some(frame) = frame {
                 self.tell_peers(Some(holder.clone()), &PeerMessage::Frame(frame));
             }
@@ -212,7 +214,7 @@ impl Cosigner {
             }
             return;
         }
-        let Some(payload) = frame.open(&self.genesis, &self.secrets) else {
+        let Some(payload) = self.keys().ok().and_then(|own| frame.open(&self.genesis, own)) else {
             let refusal =
                 Refusal::new(Rule::Signature, "a frame does not open: it was sealed for another place");
             self.refused("frame", id, &refusal, Vec::new(), false);
@@ -267,37 +269,13 @@ impl Cosigner {
                 Ok(true)
             }
             Some(Ok(Finished::Proof(signature))) => {
-                self.state_proof(session, signature, rng);
+                if let Work::Prove { ceremony, slot } = session.work {
+                    let (holders, signature) = (session.holders.clone(), Blob(signature.to_vec()));
+                    let body = Body::Activate(Activate { ceremony, slot, holders, signature });
+                    self.state_own(body, rng).map_err(blameless)?;
+                }
                 Ok(true)
             }
         }
-    }
-
-    /// Puts a proof of a set of holders into the log, as a statement of this co-signer.
-    fn state_proof(&mut self, session: &Session, signature: [u8; 64], rng: &mut impl CryptoRngCore) {
-        let Work::Prove { ceremony, slot } = session.work else { return };
-        let body = Body::Activate(Activate {
-            ceremony,
-            slot,
-            holders: session.holders.clone(),
-            signature: Blob(signature.to_vec()),
-        });
-        let mut nonce = [0; 32];
-        rng.fill_bytes(&mut nonce);
-        let end = self.desk.now_s.max(self.desk.state.clock().time).saturating_add(OWN_STATEMENT_S);
-        let statement = Statement {
-            genesis: self.genesis,
-            signer: custody::statement::key_id(&self.secrets.public().statement),
-            version: STATEMENT_VERSION,
-            nonce: Hash(nonce),
-            not_after: Some(end),
-            body,
-        };
-        let Ok(payload) = statement.payload() else { return };
-        let Ok(signature) = self.secrets.sign_statement(&pae(&payload)) else { return };
-        let envelope = statement.enveloped(payload, signature);
-        let bytes = desk::blob(&envelope);
-        self.submit_envelope(envelope, true);
-        self.out.push(Effect::ToServer(FromCosigner::Statement { envelope: bytes }));
     }
 }

@@ -1,11 +1,17 @@
 //! What a co-signer keeps on disk: records of its three journals, and sealed shares.
 
+use std::collections::BTreeSet;
+
 use custody::statement::Envelope;
 use custody::{Blob, Hash, canon};
 use keys::share::ShareSecret;
 use serde::{Deserialize, Serialize};
 
 use super::{Cosigner, Effect, StartError};
+
+/// Records of the guard journal that nobody needs any more, after which the journal is written anew: a
+/// start reads little, and the file is not written again for every payment.
+pub const GUARD_DEAD_LIMIT: usize = 1_000;
 
 /// A journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -43,6 +49,8 @@ pub struct Disk {
     pub guard: Vec<Vec<u8>>,
     /// Sealed shares: file name and bytes.
     pub shares: Vec<(String, Vec<u8>)>,
+    /// Final heads that were entered on this host, through which the log must pass (P30).
+    pub pins: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,13 +96,43 @@ fn share_of(file: &str) -> Option<(Hash, u32)> {
 impl Cosigner {
     pub(super) fn append_guard(&mut self, record: &GuardRecord) {
         if let Ok(bytes) = canon::encode(record) {
+            self.guard_records = self.guard_records.saturating_add(1);
             self.out.push(Effect::Append(File::Guard, bytes));
+        }
+    }
+
+    /// Forgets the sessions of authorisations that ended by the time of the final log.
+    ///
+    /// That time only grows, and [`State::release`] refuses what ended before it: no session of these begins
+    /// again, under whatever number, and no share of one leaves. Nonces need no number to stay unused: they
+    /// are drawn anew for each session, live in memory only and are consumed when they sign (P28). What a
+    /// number prevents is that frames of one session are taken for those of another, and an ended
+    /// authorisation has none. The final head that shows the end is on disk before its sessions are
+    /// forgotten there. Sessions of ceremonies are kept: they are few, and a proof may be asked for again.
+    ///
+    /// [`State::release`]: custody::state::State::release
+    pub(super) fn prune_guard(&mut self) {
+        let now = self.final_state.clock().time;
+        let ended = |work: &Hash| self.final_state.authorisations().get(work).is_some_and(|a| a.end < now);
+        self.used.retain(|work, _| !ended(work));
+        let live = self.used.values().map(BTreeSet::len).fold(self.desk.held.len(), usize::saturating_add);
+        if self.guard_records.saturating_sub(live) <= GUARD_DEAD_LIMIT {
+            return;
+        }
+        let held = self.desk.held.values().map(|envelope| GuardRecord::Held(super::desk::blob(envelope)));
+        let session = |work: Hash, id: &Hash| GuardRecord::Session { id: *id, work };
+        let sessions = self.used.iter().flat_map(|(work, ids)| ids.iter().map(|id| session(*work, id)));
+        let records: Result<Vec<_>, _> = held.chain(sessions).map(|record| canon::encode(&record)).collect();
+        if let Ok(records) = records {
+            self.guard_records = records.len();
+            self.out.push(Effect::Replace(File::Guard, records));
         }
     }
 
     /// Replays what the disk holds: the log first, then what was in flight.
     pub(super) fn load(&mut self, disk: &Disk) -> Result<(), StartError> {
         self.load_log(&disk.log)?;
+        self.guard_records = disk.guard.len();
         for record in &disk.guard {
             match read(record, "guard journal")? {
                 GuardRecord::Session { id, work } => {
@@ -137,7 +175,9 @@ impl Cosigner {
                     let upto = usize::try_from(height).unwrap_or(usize::MAX);
                     for batch in batches.iter().take(upto).skip(done) {
                         let parsed = custody::batch::Batch::parse(batch)?;
+                        let before = state.log_size();
                         state.apply(&parsed, &self.desk.decoder)?;
+                        self.pins.check(before, &state)?;
                         self.heads.push_final(batch.clone());
                     }
                     done = upto;
@@ -160,6 +200,7 @@ impl Cosigner {
     fn reopen(&mut self, batch: Vec<u8>, parsed: &custody::batch::Batch) -> Result<(), StartError> {
         let mut next = self.desk.state.clone();
         next.apply(parsed, &self.desk.decoder)?;
+        self.pins.check(self.desk.state.log_size(), &next)?;
         let body = next.checkpoint().encode().map_err(|e| StartError::Wrong(e.to_string()))?;
         let name = self.name.to_string();
         let time = next.clock().time;

@@ -2,7 +2,7 @@
 
 use custody::Hash;
 
-use super::signer::agreement::{Input, Message, Output};
+use super::signer::agreement::{HEIGHTS_TO_RECOVER, Input, Message, Output, REJOIN_MS};
 use super::signer::tendermint::Kind;
 use super::world::{Options, World};
 
@@ -96,16 +96,16 @@ fn started_as_restored_it_waits_for_two_final_heights_and_remembers_to() {
     world.kill(OLD);
     world.nodes[OLD].restored = false;
     world.start_later(OLD, 10);
-    let later = world.now_ms + 5000;
-    world.run_until(|world| world.now_ms > later).expect("runs");
+    let soon = world.now_ms + 500;
+    world.run_until(|world| world.now_ms > soon).expect("runs");
     let it = world.nodes[OLD].agreement.as_ref().expect("started");
     assert_eq!((it.answers().len(), it.may_release()), (3, false), "nothing is final since");
 
-    world.idle = false;
     world.run_until(may_release).expect("recovers");
     assert!(world.nodes[OLD].app.final_height >= before + 2);
     assert_eq!(world.has_voted(OLD, before + 1), had_voted);
     assert!(!world.has_voted(OLD, before + 2));
+    world.idle = false;
     // And once it has voted its disk counts as its own again.
     world.run_until(|world| world.has_voted(OLD, world.highest())).expect("votes");
     world.kill(OLD);
@@ -114,6 +114,110 @@ fn started_as_restored_it_waits_for_two_final_heights_and_remembers_to() {
     let soon = world.now_ms + 100;
     world.run_until(|world| world.now_ms > soon).expect("runs");
     assert!(may_release(&world));
+}
+
+/// An idle world of four, of which one is killed.
+fn idle_without_one(seed: u64) -> World {
+    let mut world = World::new(seed, Options { untimely: 0, ..quiet(None) });
+    world.run_until(|world| world.lowest() >= 3).expect("runs");
+    world.idle = true;
+    let later = world.now_ms + 5000;
+    world.run_until(|world| world.now_ms > later).expect("settles");
+    assert!(!world.has_timers());
+    world.kill(OLD);
+    world
+}
+
+fn pass(world: &mut World, ms: u64) {
+    let later = world.now_ms + ms;
+    while world.now_ms < later {
+        world.one_event().expect("no contradiction");
+    }
+}
+
+#[test]
+fn an_idle_log_moves_two_heights_for_a_member_that_rejoins_and_is_still_again() {
+    for seed in 0..20 {
+        let mut world = idle_without_one(seed);
+        let before = world.highest();
+        world.nodes[OLD].restored = true;
+        world.start_later(OLD, 10);
+        world.run_until(may_release).expect("rejoins");
+        assert_eq!(world.lowest_final(), before + 2, "seed {seed}");
+        assert!(!world.has_voted(OLD, before + 1) && !world.has_voted(OLD, before + 2));
+        pass(&mut world, 5000);
+        let (sent, height) = (world.sent, world.highest());
+        pass(&mut world, 3 * REJOIN_MS / 2);
+        assert_eq!((world.sent, world.highest(), height), (sent, before + 2, before + 2), "seed {seed}");
+        assert!(!world.has_timers());
+    }
+}
+
+/// Somebody holds the key of the killed member and claims without end that it rejoins. `targeted`: it talks
+/// to one of the others until that one does no more for it, then to the next. Returns the heights made in
+/// `ms`.
+fn claim(world: &mut World, targeted: bool, ms: u64) -> u64 {
+    let (before, until) = (world.highest(), world.now_ms + ms);
+    let mut number = 0_u64;
+    while world.now_ms < until {
+        number += 1;
+        let decided = world.highest();
+        for to in (0..OLD).filter(|to| !targeted || (number / 20) % 3 == *to as u64) {
+            let nonce = Hash::sha256(&number.to_be_bytes());
+            let probe = world.probe(OLD, 1, nonce, Some(decided + HEIGHTS_TO_RECOVER));
+            world.input(to, Input::Message(Message::Probe(probe).encode().expect("short")));
+        }
+        pass(world, 500);
+    }
+    world.highest() - before
+}
+
+#[test]
+fn whoever_claims_for_ever_to_rejoin_makes_two_heights_with_each_of_the_others() {
+    let mut world = idle_without_one(1);
+    assert_eq!(claim(&mut world, false, REJOIN_MS - 10_000), HEIGHTS_TO_RECOVER);
+    pass(&mut world, 10_000);
+    assert_eq!(claim(&mut world, false, REJOIN_MS - 20_000), HEIGHTS_TO_RECOVER, "helped again later");
+    let mut world = idle_without_one(2);
+    assert_eq!(claim(&mut world, true, REJOIN_MS - 10_000), 3 * HEIGHTS_TO_RECOVER);
+}
+
+#[test]
+fn a_height_is_begun_for_a_probe_that_its_member_signed_and_that_is_near() {
+    let begins = |by: usize, signer: usize, awaits: u64| {
+        let mut world = idle_without_one(3);
+        let decided = world.highest();
+        let mut probe = world.probe(signer, 1, Hash::default(), Some(decided + awaits));
+        probe.by = by;
+        world.input(0, Input::Message(Message::Probe(probe).encode().expect("short")));
+        pass(&mut world, 5000);
+        world.highest() - decided
+    };
+    assert_eq!([0, 1, 2, 3, u64::MAX / 2].map(|awaits| begins(OLD, OLD, awaits)), [0, 1, 2, 0, 0]);
+    assert_eq!(begins(OLD, 2, 1), 0, "signed by another");
+    assert_eq!(begins(0, 0, 1), 0, "its own, brought back");
+}
+
+#[test]
+fn a_disk_found_old_after_the_start_asks_anew() {
+    let mut world = idle_without_one(4);
+    world.start_later(OLD, 10);
+    world.run_until(may_release).expect("starts");
+    // Heights later somebody shows a vote that its disk lacks.
+    world.idle = false;
+    let more = world.highest() + 4;
+    world.run_until(|world| world.lowest() >= more).expect("runs");
+    world.idle = true;
+    pass(&mut world, 5000);
+    let height = world.highest();
+    assert_eq!(world.lowest(), height);
+    let vote = world.vote(OLD, height + 2, 0, Kind::Prevote, None);
+    world.input(OLD, Input::Message(Message::Votes(vec![vote]).encode().expect("short")));
+    let answers = |world: &World| world.nodes[OLD].agreement.as_ref().expect("runs").answers().clone();
+    assert!(!may_release(&world) && answers(&world).is_empty());
+    world.run_until(may_release).expect("rejoins");
+    assert!(answers(&world).values().all(|decided| *decided == height));
+    assert_eq!(world.lowest_final(), height + 2);
 }
 
 #[test]

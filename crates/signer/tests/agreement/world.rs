@@ -7,8 +7,8 @@ use custody::{Blob, Hash};
 use ed25519_dalek::{Signer as _, SigningKey};
 
 use super::signer::agreement::{
-    Agreement, Answer, App, Committee, Decision, Input, Message, Output, Proposal, Seat, TimerId, Vote,
-    value_hash,
+    Agreement, Answer, App, Committee, Decision, Input, Message, Output, Probe, Proposal, Seat, TimerId,
+    Vote, value_hash,
 };
 use super::signer::tendermint::{Judgement, Kind};
 
@@ -320,7 +320,7 @@ impl World {
     }
 
     /// A liar need not co-sign heads: then a head is final once every honest member has it.
-    fn lowest_final(&self) -> u64 {
+    pub(crate) fn lowest_final(&self) -> u64 {
         let mut heights: Vec<u64> = self.heights().into_iter().map(|(_, height)| height).collect();
         heights.sort_unstable_by(|a, b| b.cmp(a));
         heights[QUORUM - 1]
@@ -607,6 +607,13 @@ impl World {
         let signature = self.sign(by, "keyward/proposal/v1", &fields);
         let proposal = Proposal { height, round, pol_round: pol, value: hash, signature };
         Message::Proposal { proposal, value: Blob(value.to_vec()), polka: Vec::new() }
+    }
+
+    pub(crate) fn probe(&self, by: usize, height: u64, nonce: Hash, awaits: Option<u64>) -> Probe {
+        let awaits_bytes = awaits.map_or(vec![0], |height| [&[1][..], &height.to_be_bytes()].concat());
+        let fields: [&[u8]; 4] = [&(by as u32).to_be_bytes(), &height.to_be_bytes(), &nonce.0, &awaits_bytes];
+        let signature = self.sign(by, "keyward/probe/v1", &fields);
+        Probe { by, height, nonce, awaits, signature }
     }
 
     pub(crate) fn answer(&self, by: usize, to: usize, nonce: Hash, decided: u64) -> Answer {

@@ -7,7 +7,7 @@ use bitcoin::secp256k1::{All, Message};
 use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Address, Amount, Block, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
+    Address, Amount, Block, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
     consensus,
 };
 use rand_core::{OsRng, RngCore as _};
@@ -74,6 +74,16 @@ impl Customer {
     /// # Errors
     /// No coins, or a node that refuses.
     pub(super) fn pay(&mut self, node: &Node, to: &str, amount: u64) -> Result<String, Failure> {
+        let (txid, raw) = self.sign(to, amount)?;
+        node.rpc().send_raw_transaction(&raw)?;
+        Ok(txid.to_string())
+    }
+
+    /// Signs such a payment and does not send it. The next one spends what comes back of it.
+    ///
+    /// # Errors
+    /// No coins, or too few.
+    pub(super) fn sign(&mut self, to: &str, amount: u64) -> Result<(Txid, Vec<u8>), Failure> {
         let (outpoint, coin) = self.coin.take().ok_or("the customer has no coins")?;
         let to = to.parse::<Address<_>>()?.require_network(Network::Regtest)?;
         let rest = coin.value.to_sat().checked_sub(amount + FEE_SAT).ok_or("the customer has too little")?;
@@ -95,8 +105,8 @@ impl Customer {
         let signature =
             self.secp.sign_schnorr_no_aux_rand(&Message::from_digest(digest.to_byte_array()), &key);
         *cache.witness_mut(0).ok_or("no input")? = Witness::from_slice(&[signature.as_ref()]);
-        let txid = node.rpc().send_raw_transaction(&consensus::serialize(&tx))?;
+        let (txid, raw) = (tx.compute_txid(), consensus::serialize(&tx));
         self.coin = Some((OutPoint::new(txid, 1), tx.output.swap_remove(1)));
-        Ok(txid.to_string())
+        Ok((txid, raw))
     }
 }

@@ -153,6 +153,11 @@ impl Service {
         self.address
     }
 
+    /// Its process id, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Ends it at once, as a power cut would.
     pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,5 +1,7 @@
 //! The story, one step after the other.
 
+mod deployed;
+
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,0 +1,72 @@
+//! `run`: the co-signer itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use custody::canon;
+use custody::genesis::Genesis;
+use signer::cosigner::Cosigner;
+use signer::journal::write_file_atomic;
+use signer::process::{Process, Store};
+use wire::TlsKey;
+
+use super::{Failure, GENESIS_FILE, Options, PINS_FILE, open_keys, read_pins, read_secret};
+
+/// Genesis is entered as a file with its hash, once; then the directory holds it.
+fn pinned_genesis(directory: &Path, options: &mut Options) -> Result<Genesis, Failure> {
+    let bytes = std::fs::read(options.need("genesis")?)?;
+    let genesis = Genesis::parse(&bytes)?;
+    let expected = options.need("genesis-hash")?;
+    if genesis.hash().to_string() != expected {
+        return Err(format!("the genesis file has hash {}, and not {expected}", genesis.hash()).into());
+    }
+    let pinned = directory.join(GENESIS_FILE);
+    match std::fs::read(&pinned) {
+        Ok(old) if old != bytes => {
+            Err(format!("{} pins another genesis: this is another deployment", pinned.display()).into())
+        }
+        Ok(_) => Ok(genesis),
+        Err(_) => {
+            write_file_atomic(&pinned, &bytes)?;
+            Ok(genesis)
+        }
+    }
+}
+
+pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
+    let directory = PathBuf::from(options.need("dir")?);
+    let address: SocketAddr = options.need("listen")?.parse().map_err(|_| "--listen takes ADDRESS:PORT")?;
+    let restored = options.flag("restored");
+    let ready_file = options.optional("ready-file");
+    let pinned_head = options.optional("pinned-head");
+    let secret = read_secret(options)?;
+    let genesis = pinned_genesis(&directory, options)?;
+    let (store, mut disk) = Store::open(&directory)?;
+    let (name, vault, secrets) = open_keys(&genesis, &directory, &secret)?;
+    drop(secret);
+    let tls = TlsKey::from_seed(secrets.tls_seed())?;
+    disk.pins = read_pins(&directory)?;
+    if let Some(file) = &pinned_head {
+        let note = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+        if !disk.pins.contains(&note) {
+            disk.pins.push(note);
+        }
+    }
+    let cosigner = Cosigner::open(genesis, name.clone(), secrets, Arc::new(vault), &disk)?;
+    if pinned_head.is_some() {
+        // What does not fit the log on this disk was refused.
+        write_file_atomic(&directory.join(PINS_FILE), &canon::encode(&disk.pins)?)?;
+    }
+    drop(disk);
+    if let Err(refusal) = cosigner.check_keys() {
+        eprintln!("keyward-signer: {}", refusal.why);
+    }
+    let process = Process::new(cosigner, store, address, &tls)?;
+    let address = process.local_addr();
+    println!("co-signer {name} listening on {address}");
+    if let Some(ready) = ready_file {
+        write_file_atomic(Path::new(&ready), address.to_string().as_bytes())?;
+    }
+    Ok(process.run(restored)?)
+}
