@@ -45,8 +45,12 @@ pub fn pair(listener: &Listener) -> (Connection, Connection) {
 
 /// What is shown as public key, and the key that signs: the same in an honest client.
 pub fn certified(shown: Vec<Vec<u8>>, signer: u8) -> Arc<CertifiedKey> {
+    certified_by(shown, [signer; 32])
+}
+
+fn certified_by(shown: Vec<Vec<u8>>, seed: [u8; 32]) -> Arc<CertifiedKey> {
     let head = hex::decode("302e020100300506032b657004220420").unwrap();
-    let pkcs8 = [head, vec![signer; 32]].concat();
+    let pkcs8 = [head, seed.to_vec()].concat();
     let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice())).unwrap();
     Arc::new(CertifiedKey::new(shown.into_iter().map(CertificateDer::from).collect(), signing))
 }
@@ -57,6 +61,11 @@ pub fn spki(seed: u8) -> Vec<u8> {
 
 pub fn raw_key(shown: Vec<u8>, signer: u8) -> Arc<dyn ResolvesClientCert> {
     raw_keys(vec![shown], signer)
+}
+
+/// The same with a seed of its own.
+pub fn raw_key_of(shown: Vec<u8>, seed: [u8; 32]) -> Arc<dyn ResolvesClientCert> {
+    Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified_by(vec![shown], seed)))
 }
 
 pub fn raw_keys(shown: Vec<Vec<u8>>, signer: u8) -> Arc<dyn ResolvesClientCert> {
