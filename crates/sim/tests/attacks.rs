@@ -2,15 +2,18 @@
 //! The attacker holds the server's keys. Each attack asserts the rule that refuses it; its unaltered twin
 //! succeeds at the end of the same test.
 
+use custody::batch::Batch;
 use custody::document::{DeviceKey, Document, Grant};
 use custody::effects::{Branch, Decoder as _, Sats};
 use custody::payment::{Allocate, Authorise, Request};
 use custody::policy::{PolicyRule, Require};
-use custody::statement::{Approve, Body, Envelope, Freeze, Propose, Revoke, Scope, Statement, Veto};
+use custody::statement::{
+    Activate, Approve, Body, Envelope, Freeze, Propose, Revoke, Scope, Statement, Supports, Veto,
+};
 use custody::{Blob, Hash, canon};
 use fixtures::{Coin, Draft, device, id, key, machine, path, person};
 use serde_json::{Value, json};
-use sim::attacker::{Denied, Scene};
+use sim::attacker::{Denied, Hand, Scene};
 use sim::deployment::name;
 use wire::message::ReceiptState;
 
@@ -369,6 +372,8 @@ fn a_statement_is_its_signers_words_once_here_and_in_time() {
     let waiting = scene.say("carol", Body::Request(request.clone())).unwrap();
     let open = scene.propose("carol", Document::Person(person("eve"))).unwrap();
     let decides = scene.world.state.policy().unwrap().1;
+    let upgrade = fixtures::foreign_rules();
+    scene.adopt("carol", Document::Upgrade(upgrade.clone()));
     let coin = scene.coin(200_000);
     let draft = scene.draft(&[waiting], &[coin], 1_000);
     let kinds: Vec<(&str, Body)> = vec![
@@ -388,9 +393,12 @@ fn a_statement_is_its_signers_words_once_here_and_in_time() {
         ("alice", Body::Veto(Veto { target: open })),
         ("dave", Body::Revoke(Revoke { key: id("dave") })),
         ("alice", Body::Freeze(Freeze { scope: Scope::Everything })),
+        ("s3", Body::Activate(proof(&scene))),
+        ("s3", Body::Supports(Supports { version: upgrade.version, rules: upgrade.rules })),
     ];
+    let voice = Voice { hand: scene.steal("s3") };
     for (who, body) in &kinds {
-        let envelope = scene.write(who, body.clone());
+        let envelope = voice.write(&mut scene, who, body);
         let statement = envelope.unverified().unwrap();
         let kind = body.kind();
         let ask = |bytes: &[u8]| refused_by(scene.server.ask("s1", bytes));
@@ -404,23 +412,23 @@ fn a_statement_is_its_signers_words_once_here_and_in_time() {
         let zero = altered(&envelope, |v| v["signatures"][0]["sig"] = json!(Blob(vec![0; 64])));
         assert_eq!(ask(&zero), "P1.signature", "{kind} with a signature of zeros");
         // Another key signs the same words: the id is the same, and must not be used up.
-        let resigned = enveloped(&statement, "mallory", id(who));
+        let resigned = enveloped(&statement, "mallory", statement.signer);
         assert_eq!(ask(&resigned), "P1.signature", "{kind} signed by another key");
         let renamed = enveloped(&statement, "mallory", id("mallory"));
         assert_eq!(ask(&renamed), "P1.signature", "{kind} signed by another key that says so");
         let elsewhere = Statement { genesis: Hash([7; 32]), ..statement.clone() };
-        let elsewhere = elsewhere.sign(&key(who)).unwrap();
-        assert_eq!(ask(&elsewhere.bytes()), "P1.deployment", "{kind} of another deployment");
+        let signed = |statement: &Statement| voice.sign(who, statement).bytes();
+        assert_eq!(ask(&signed(&elsewhere)), "P1.deployment", "{kind} of another deployment");
         let wrong_end = Statement {
             not_after: if body.is_reduction() { Some(scene.world.time + 60) } else { None },
             ..statement.clone()
         };
-        assert_eq!(ask(&wrong_end.sign(&key(who)).unwrap().bytes()), "P1.form", "{kind} with a wrong end");
+        assert_eq!(ask(&signed(&wrong_end)), "P1.form", "{kind} with a wrong end");
         if !body.is_reduction() {
             let long = Statement { not_after: Some(scene.world.time + 91 * 86_400), ..statement.clone() };
-            assert_eq!(ask(&long.sign(&key(who)).unwrap().bytes()), "P5.not-after", "{kind} for ever");
+            assert_eq!(ask(&signed(&long)), "P5.not-after", "{kind} for ever");
             let over = Statement { not_after: Some(scene.world.state.clock().time - 1), ..statement.clone() };
-            assert_eq!(ask(&over.sign(&key(who)).unwrap().bytes()), "P5.not-after", "{kind} that ended");
+            assert_eq!(ask(&signed(&over)), "P5.not-after", "{kind} that ended");
         }
         let spaced = String::from_utf8(envelope.bytes()).unwrap().replace("\":", "\": ");
         assert_eq!(ask(spaced.as_bytes()), "P1.form", "{kind}, not canonical");
@@ -432,14 +440,14 @@ fn a_statement_is_its_signers_words_once_here_and_in_time() {
             format!("{text} "),
             text.replacen("{\"body\"", "{\"body\":{},\"body\"", 1),
         ] {
-            let bytes = raw_envelope(bad.as_bytes(), who);
+            let bytes = voice.raw_envelope(bad.as_bytes(), who, statement.signer);
             assert_eq!(ask(&bytes), "P1.form", "{kind} with payload {bad}");
         }
     }
     // Nothing of it was used up: each statement is good for one time, and no more.
     for (who, body) in kinds.into_iter().filter(|(_, b)| !matches!(b, Body::Authorise(_) | Body::Freeze(_))) {
         let kind = body.kind();
-        let envelope = scene.write(who, body);
+        let envelope = voice.write(&mut scene, who, &body);
         assert_eq!(scene.submit(&envelope), Ok(envelope.id()), "{kind}");
         for co_signer in ["s1", "s2", "s3", "w1"] {
             assert_eq!(
@@ -492,13 +500,121 @@ fn enveloped(statement: &Statement, by: &str, key_id: Hash) -> Vec<u8> {
     canon::encode(&serde_json::from_value::<Envelope>(value).unwrap()).unwrap()
 }
 
-/// Any payload, rightly signed.
-fn raw_envelope(payload: &[u8], by: &str) -> Vec<u8> {
-    let signature = ed25519_dalek::Signer::sign(&key(by), &custody::statement::pae(payload));
-    let value = json!({
-        "payload": Blob(payload.to_vec()),
-        "payloadType": custody::statement::PAYLOAD_TYPE,
-        "signatures": [{ "keyid": id(by), "sig": Blob(signature.to_bytes().to_vec()) }],
+/// Whoever is to speak: a person or machine of `fixtures`, or the co-signer whose keys were stolen.
+struct Voice {
+    hand: Hand,
+}
+
+impl Voice {
+    fn sign(&self, who: &str, statement: &Statement) -> Envelope {
+        if who == self.hand.who { self.hand.write(statement) } else { statement.sign(&key(who)).unwrap() }
+    }
+
+    fn write(&self, scene: &mut Scene, who: &str, body: &Body) -> Envelope {
+        scene.refresh();
+        if who != self.hand.who {
+            return scene.world.sign(who, body.clone());
+        }
+        self.hand.write(&self.hand.statement(scene.world.time, body.clone()))
+    }
+
+    /// Any payload, rightly signed.
+    fn raw_envelope(&self, payload: &[u8], by: &str, key_id: Hash) -> Vec<u8> {
+        let signature = if by == self.hand.who {
+            self.hand.seal_words(payload)
+        } else {
+            ed25519_dalek::Signer::sign(&key(by), &custody::statement::pae(payload)).to_bytes()
+        };
+        let value = json!({
+            "payload": Blob(payload.to_vec()),
+            "payloadType": custody::statement::PAYLOAD_TYPE,
+            "signatures": [{ "keyid": key_id, "sig": Blob(signature.to_vec()) }],
+        });
+        canon::encode(&serde_json::from_value::<Envelope>(value).unwrap()).unwrap()
+    }
+}
+
+/// The proof of a set of holders, as it stands in the log for everybody to read.
+fn proof(scene: &Scene) -> Activate {
+    let batches = scene.server.view(|v| v.batches.clone());
+    let entries = batches.iter().flat_map(|batch| Batch::parse(&batch.0).unwrap().entries);
+    let mut proofs = entries.filter_map(|entry| match entry.unverified().unwrap().body {
+        Body::Activate(activate) => Some(activate),
+        _ => None,
     });
-    canon::encode(&serde_json::from_value::<Envelope>(value).unwrap()).unwrap()
+    proofs.next_back().unwrap()
+}
+
+/// P3, GEN-03: what co-signers say of themselves nobody else says, and they say nothing that is for people.
+#[test]
+fn nobody_speaks_for_a_co_signer_and_no_co_signer_for_people() {
+    let mut scene = Scene::ready();
+    let upgrade = fixtures::foreign_rules();
+    let proposal = scene.adopt("carol", Document::Upgrade(upgrade.clone()));
+    let supports = Body::Supports(Supports { version: upgrade.version, rules: upgrade.rules });
+    let sound = proof(&scene);
+    let coin = scene.coin(200_000);
+    let request = scene.world.request(&[("acme", 100_000)]);
+    let waiting = scene.say("carol", Body::Request(request.clone())).unwrap();
+    let open = scene.propose("carol", Document::Person(person("eve"))).unwrap();
+    for who in ["carol", "alarm", "server"] {
+        assert_eq!(scene.say(who, supports.clone()), rejected("P3.standing"), "{who} supports");
+        let body = Body::Activate(sound.clone());
+        assert_eq!(scene.say(who, body), rejected("GEN-03.ceremony"), "{who} proves shares");
+    }
+
+    let voice = Voice { hand: scene.steal("s3") };
+    let say = |scene: &mut Scene, body: Body| {
+        let envelope = voice.write(scene, "s3", &body);
+        scene.submit(&envelope)
+    };
+    // Proofs that are none: another signature, set, account.
+    let bad = |change: fn(&mut Activate)| {
+        let mut activate = sound.clone();
+        change(&mut activate);
+        Body::Activate(activate)
+    };
+    let flipped = bad(|a| a.signature.0[40] ^= 1);
+    assert_eq!(say(&mut scene, flipped), rejected("GEN-03.ceremony"), "another signature");
+    let sets = [&["s1", "s2"][..], &["s2", "s3"], &["s3", "s2"], &["s2"], &["s1", "s2", "s3"], &["s2", "w1"]];
+    for holders in sets {
+        let names: Vec<_> = holders.iter().map(|holder| name(holder)).collect();
+        if names == sound.holders {
+            continue;
+        }
+        let body = Body::Activate(Activate { holders: names, ..sound.clone() });
+        assert_eq!(say(&mut scene, body), rejected("GEN-03.ceremony"), "the proof of {holders:?}");
+    }
+    assert_eq!(say(&mut scene, bad(|a| a.slot = 7)), kept_out("P5.reference"), "an account that is none");
+    // One co-signer three times is one: an upgrade takes a quorum of them.
+    let other = Supports { version: upgrade.version, rules: Hash([1; 32]) };
+    assert_eq!(say(&mut scene, Body::Supports(other)), rejected("P29.rule-set"), "other rules");
+    for _ in 0..3 {
+        say(&mut scene, supports.clone()).unwrap();
+    }
+    let found = scene.world.state.proposals().get(&proposal).unwrap();
+    assert_eq!((found.supports.len(), &found.stage), (1, &custody::state::Stage::Supporting));
+    say(&mut scene, Body::Activate(sound)).unwrap();
+
+    // What is for people and machines.
+    let decides = scene.world.state.policy().unwrap().1;
+    let draft = scene.draft(&[waiting], &[coin], 1_000);
+    let allocate = Allocate { wallet: name("main"), client: name("acme"), branch: Branch::Receive, count: 1 };
+    let authorise = Body::Authorise(scene.world.authorise(&[waiting], &draft));
+    for (body, denied) in [
+        (
+            Body::Propose(Propose { document: Document::Person(person("frank")), replaces: None }),
+            rejected("P3.standing"),
+        ),
+        (Body::Approve(Approve { target: waiting, decides }), rejected("P3.standing")),
+        (Body::Veto(Veto { target: open }), kept_out("P3.standing")),
+        (Body::Request(request), rejected("P19.grant")),
+        (Body::Allocate(allocate), rejected("P19.grant")),
+        (Body::Freeze(Freeze { scope: Scope::Everything }), kept_out("P19.grant")),
+        (Body::Revoke(Revoke { key: id("alice") }), kept_out("P16.own-key")),
+        (authorise, kept_out("P19.grant")),
+    ] {
+        let kind = body.kind();
+        assert_eq!(say(&mut scene, body), denied, "{kind} of a co-signer");
+    }
 }

@@ -290,6 +290,30 @@ fn an_authorisation_ends_with_its_request_whatever_the_log_says() {
     assert_eq!(refusals(&town.cluster), ["P20.ended", "P20.ended"]);
 }
 
+/// P13, P14: clocks of signers that are set back. Nothing leaves under a head from what they take for the
+/// future, no request lives longer by it, and the log's time does not go back.
+#[test]
+fn a_clock_that_is_set_back_releases_nothing() {
+    let mut town = Town::new(0);
+    let authorisation = town.authorised(600);
+    town.sign(authorisation);
+    assert!(town.cluster.run(5_000, signed), "the twin");
+    let before = town.state().clock();
+    town.cluster.now_ms -= 3_600_000;
+    town.sign(authorisation);
+    town.cluster.run(60_000, |_| false);
+    assert!(!signed(&town.cluster), "an hour ahead is no more fresh than an hour old");
+    assert!(town.state().clock().time >= before.time);
+    // Set right again, after the request has ended by the log: the own clock shortens, and never lengthens.
+    town.cluster.now_ms += 3_600_000 + 700_000;
+    town.say("carol", Body::Request(town.world.request(&[("acme", 1_000)])));
+    assert!(town.state().clock().time > town.state().authorisations().get(&authorisation).unwrap().end);
+    town.cluster.now_ms -= 730_000;
+    town.sign(authorisation);
+    town.cluster.run(2_000, |_| false);
+    assert!(!signed(&town.cluster));
+}
+
 /// An approval that the server kept back until it had ended, brought by a hostile proposer in a batch that
 /// repeats the time of the last Tick: the log's clock stands, that of the voters does not.
 #[test]

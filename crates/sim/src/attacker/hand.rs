@@ -1,13 +1,18 @@
 //! What whoever stole a co-signer's keys can say in its name. The encodings are written out here again,
 //! after `docs/spec/agreement.md`, and not borrowed from the co-signer.
 
+use std::collections::BTreeSet;
+
 use custody::batch::Batch;
 use custody::name::Name;
+use custody::statement::{Body, Envelope, STATEMENT_VERSION, Statement, key_id, pae};
 use custody::{Blob, Hash, PublicKey, canon};
 use ed25519_dalek::Signer as _;
 use keys::cosigner::CosignerSecrets;
+use keys::round::{self, Binding};
 use keys::seal::{self, SealDomain, SealPublic};
-use rand_core::OsRng;
+use keys::share::HeldShare;
+use rand_core::{OsRng, RngCore as _};
 use serde_json::{Value, json};
 use signer::agreement::{Message, Proposal, Vote, value_hash};
 use signer::tendermint::{Kind, Member, Round};
@@ -43,6 +48,49 @@ impl Hand {
     pub fn turn(&self, height: u64) -> Round {
         let all = COSIGNERS.len() as u64;
         ((self.member() as u64 + all - height % all) % all) as Round
+    }
+
+    /// A statement of the co-signer itself as of `now`, to end an hour later unless it reduces authority.
+    pub fn statement(&self, now: u64, body: Body) -> Statement {
+        let mut nonce = Hash::default();
+        OsRng.fill_bytes(&mut nonce.0);
+        Statement {
+            genesis: self.genesis,
+            signer: key_id(&self.secrets.public().statement),
+            version: STATEMENT_VERSION,
+            nonce,
+            not_after: (!body.is_reduction()).then_some(now + 3_600),
+            body,
+        }
+    }
+
+    /// Signs any payload as a statement of the co-signer.
+    ///
+    /// # Panics
+    /// Never: every payload can be encoded.
+    pub fn seal_words(&self, payload: &[u8]) -> [u8; 64] {
+        self.secrets.used().sign_statement(&pae(payload)).expect("an encoding of a statement")
+    }
+
+    /// Signs a statement.
+    ///
+    /// # Panics
+    /// For a body that has no canonical form.
+    pub fn write(&self, statement: &Statement) -> Envelope {
+        let payload = statement.payload().expect("a canonical statement");
+        let signature = self.seal_words(&payload);
+        statement.enveloped(payload, signature)
+    }
+
+    /// A commitment to fresh nonces for the first input of a session, as its share makes it.
+    ///
+    /// # Panics
+    /// For holders that cannot sign with the share.
+    pub fn commitment(&self, share: &HeldShare, session: &Hash, holders: &[Name]) -> Blob {
+        let signers: BTreeSet<Name> = holders.iter().cloned().collect();
+        let binding = Binding { session: session.0, input: 0, signers };
+        let (_, commitment) = round::commit(share, binding, &mut OsRng).expect("holders of the share");
+        Blob(commitment.to_bytes())
     }
 
     fn signed(&self, domain: &str, fields: &[&[u8]]) -> Blob {
@@ -99,7 +147,7 @@ impl Hand {
         let plain = serde_json::to_vec(payload).expect("JSON");
         let key = SealPublic(to_key.0);
         let sealed = seal::seal(&key, SealDomain::Frame, &context, &plain, &mut OsRng).expect("a seal");
-        let signature = self.secrets.sign_frame(&[context, sealed.clone()].concat());
+        let signature = self.secrets.used().sign_frame(&[context, sealed.clone()].concat());
         let frame = json!({
             "from": self.who, "to": to, "session": session,
             "sealed": Blob(sealed), "signature": Blob(signature.to_vec()),

@@ -15,6 +15,9 @@ use custody::statement::{Approve, Body, Envelope, Freeze, Propose, Scope};
 use custody::{Blob, Hash};
 use fixtures::{Coin, Draft, World, destination, key};
 use keys::device::DeviceKey;
+use keys::locked::LockedBytes;
+use keys::share::{HeldShare, SharePublic, ShareSecret};
+use keys::vault::{Vault, VaultContext, VaultKind};
 use rand_core::{CryptoRng, OsRng, RngCore};
 use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 use wire::{Connection, WireError};
@@ -22,7 +25,7 @@ use wire::{Connection, WireError};
 use super::server::tls_key;
 use super::{Hand, Server};
 use crate::deployment::{COSIGNERS, name};
-use crate::processes::Signers;
+use crate::processes::{Signers, secret};
 
 /// A statement that took no effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -467,6 +470,29 @@ impl Scene {
     /// Steals the keys of a co-signer.
     pub fn steal(&self, who: &str) -> Hand {
         Hand::new(who, self.signers.steal(who), self.world.state.genesis_hash())
+    }
+
+    /// Steals the share of wallet `main` from the disk of a co-signer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn steal_share(&self, who: &str) -> HeldShare {
+        let (directory, of) = (self.signers.data(who), name(who));
+        let read = |file: &str| std::fs::read(directory.join(file)).expect("a file of the co-signer");
+        let unlock = LockedBytes::take(&mut secret(who)).expect("locked memory");
+        let vault = Vault::unlock(&unlock, &read("keys.vault")).expect("the right secret");
+        let genesis = self.world.state.genesis_hash();
+        let context = VaultContext { kind: VaultKind::Share, genesis, cosigner: of.clone() };
+        let file = read(&format!("shares/{}-0.share", self.ceremony));
+        let plain = vault.open(&context, &file).expect("the share");
+        let record = self.world.state.slots().get(&(self.ceremony, 0)).expect("a dealt account");
+        let public = SharePublic {
+            account: record.slot.account.clone(),
+            threshold: u16::try_from(record.threshold).expect("a small threshold"),
+            holders: record.holders.clone(),
+            commitments: record.slot.commitments.clone(),
+        };
+        ShareSecret::open(plain.expose(), &public, &of).expect("the share")
     }
 
     /// The version of a destination in force.
