@@ -18,7 +18,7 @@ pub const MAX_HEADERS: usize = 2_100;
 pub const MAX_BRANCH: usize = 15;
 
 /// Bytes of a block header.
-pub(crate) const HEADER_BYTES: usize = 80;
+pub const HEADER_BYTES: usize = 80;
 
 /// An error about a proof.
 fn bad(why: impl Into<String>) -> DecodeError {

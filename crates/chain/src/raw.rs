@@ -27,7 +27,7 @@ const MARKER_WEIGHT: u64 = 2;
 
 /// Weight units of the witness of a Taproot key spend with `SIGHASH_DEFAULT`: the number of items,
 /// the length of the one item, 64 bytes of signature (BIP-341).
-pub(crate) const KEY_SPEND_WEIGHT: u64 = 66;
+pub const KEY_SPEND_WEIGHT: u64 = 66;
 
 /// An error about a transaction.
 pub(crate) fn bad(why: impl Into<String>) -> DecodeError {
@@ -63,7 +63,10 @@ pub(crate) fn parse(raw: &[u8], most: usize) -> Result<Transaction, DecodeError>
 
 /// Parses a transaction that is to be signed: beyond [`parse`], no input is signed, spent twice or
 /// newly minted, and its signed size is one that nodes relay.
-pub(crate) fn unsigned(raw: &[u8]) -> Result<Transaction, DecodeError> {
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn unsigned(raw: &[u8]) -> Result<Transaction, DecodeError> {
     let tx = parse(raw, usize::try_from(MAX_SIGNED_VSIZE).unwrap_or(usize::MAX))?;
     let mut spent = BTreeSet::new();
     for (i, input) in tx.input.iter().enumerate() {
@@ -86,7 +89,7 @@ pub(crate) fn unsigned(raw: &[u8]) -> Result<Transaction, DecodeError> {
 }
 
 /// The virtual size in vbytes of `tx` once each input carries one 64-byte Schnorr signature.
-pub(crate) fn signed_vsize(tx: &Transaction) -> u64 {
+pub fn signed_vsize(tx: &Transaction) -> u64 {
     let inputs = u64::try_from(tx.input.len()).unwrap_or(u64::MAX);
     let base = u64::try_from(tx.base_size()).unwrap_or(u64::MAX).saturating_mul(BASE_FACTOR);
     let witness = inputs.saturating_mul(KEY_SPEND_WEIGHT).saturating_add(MARKER_WEIGHT);
@@ -94,7 +97,7 @@ pub(crate) fn signed_vsize(tx: &Transaction) -> u64 {
 }
 
 /// What a parsed transaction does.
-pub(crate) fn effects(tx: &Transaction) -> Effects {
+pub fn effects(tx: &Transaction) -> Effects {
     Effects {
         txid: Hash(tx.compute_txid().to_byte_array()),
         version: tx.version.0,
@@ -120,11 +123,11 @@ pub(crate) fn effects(tx: &Transaction) -> Effects {
 }
 
 /// The library's outpoint as ours.
-pub(crate) fn from_outpoint(outpoint: &bitcoin::OutPoint) -> OutPoint {
+pub fn from_outpoint(outpoint: &bitcoin::OutPoint) -> OutPoint {
     OutPoint { txid: Hash(outpoint.txid.to_byte_array()), vout: outpoint.vout }
 }
 
 /// Our outpoint as the library's.
-pub(crate) fn to_outpoint(outpoint: &OutPoint) -> bitcoin::OutPoint {
+pub fn to_outpoint(outpoint: &OutPoint) -> bitcoin::OutPoint {
     bitcoin::OutPoint::new(bitcoin::Txid::from_byte_array(outpoint.txid.0), outpoint.vout)
 }

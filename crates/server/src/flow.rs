@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use builder::{BuildError, Built, Plan, Utxo, build, cancel, replace};
 use chain::BitcoinDecoder;
-use chain::build::{BuildError, Built, Plan, Utxo, build, cancel, replace};
 use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint, Sats};
 use custody::name::Name;
 use custody::payment::{

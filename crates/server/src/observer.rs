@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, Txid};
+use builder::Utxo;
 use chain::BitcoinDecoder;
-use chain::build::Utxo;
 use custody::document::Document;
 use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint};
 use custody::name::Name;
@@ -344,7 +344,7 @@ impl Observer {
             run.push(header);
         }
         let block = self.node.block_hash(height).and_then(|hash| self.node.block(&hash)).map_err(said)?;
-        chain::spv::prove(&block, outpoint.txid, &run, height.saturating_sub(first))
+        builder::proof::prove(&block, outpoint.txid, &run, height.saturating_sub(first))
             .map_err(|e| e.to_string())
     }
 }

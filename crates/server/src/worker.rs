@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bitcoin::Transaction;
+use builder::Utxo;
 use chain::BitcoinDecoder;
-use chain::build::Utxo;
 use chain::finish::{attach, verify_spend};
 use custody::document::Document;
 use custody::effects::{Decoder as _, OutPoint, Sats};

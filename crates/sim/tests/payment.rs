@@ -161,6 +161,7 @@ fn two_of_three_sign_what_two_people_approved() {
         renews: None,
         despite: Vec::new(),
         note: None,
+        client: None,
     };
     let request = cluster.deployment.sign("carol", now, Body::Request(request));
     let request_id = request.id();
@@ -176,14 +177,14 @@ fn two_of_three_sign_what_two_people_approved() {
 
     // The transaction, and two of three signatures.
     let input = TypedInput { outpoint: coin, amount: Sats(1_000_000), branch: Branch::Receive, index: 0 };
-    let utxo = chain::build::Utxo {
+    let utxo = builder::Utxo {
         outpoint: coin,
         amount: input.amount,
         branch: input.branch,
         index: 0,
         height: Some(1),
     };
-    let plan = chain::build::Plan {
+    let plan = builder::Plan {
         outputs: vec![(
             decoder.address_script(&fixtures::regtest::address("supplier")).unwrap(),
             Sats(600_000),
@@ -193,7 +194,7 @@ fn two_of_three_sign_what_two_people_approved() {
         fee_rate: 2,
         tip_height: chain.height(),
     };
-    let built = chain::build::build(&decoder, &account, &[utxo], &plan).unwrap();
+    let built = builder::build(&decoder, &account, &[utxo], &plan).unwrap();
     let authorise = Authorise {
         requests: vec![request_id],
         anchors: vec![NewAnchor {

@@ -1,6 +1,6 @@
 //! Transactions made by the side that proposes, judged by the side that reads.
 
-use chain::build::{BuildError, Built, Plan, Utxo, build, cancel, replace};
+use builder::{BuildError, Built, Plan, Utxo, build, cancel, replace};
 use custody::Hash;
 use custody::effects::{Branch, Decoder, Effects, OutPoint, Sats};
 use proptest::prelude::*;

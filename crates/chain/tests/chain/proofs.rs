@@ -1,6 +1,6 @@
 //! Proofs of confirmation.
 
-use chain::spv::prove;
+use builder::proof::prove;
 use chain::{MAX_BRANCH, MAX_HEADERS, MAX_PARENT_BYTES};
 use custody::effects::{ConfirmationProof, Confirmed, DecodeError, Decoder, PinnedHeader};
 use custody::{Blob, Hash};

@@ -62,7 +62,7 @@ pub fn find(node: &Client, pinned: u32, transactions: &[Hash], spent: &[OutPoint
                 hit |= unspent.remove(&OutPoint { txid: Hash(from.txid.to_byte_array()), vout: from.vout });
             }
             if hit {
-                let proof = chain::spv::prove(&raw, txid, &headers, block).map_err(|e| e.to_string())?;
+                let proof = builder::proof::prove(&raw, txid, &headers, block).map_err(|e| e.to_string())?;
                 let (transaction, position, branch) = (proof.transaction, proof.position, proof.branch);
                 proofs.push(Inclusion { transaction, position, branch, block });
                 enough = Some(height.saturating_add(ANCHOR_DEPTH).saturating_sub(1));

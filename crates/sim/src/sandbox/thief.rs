@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash as _;
+use builder::Utxo;
 use chain::BitcoinDecoder;
-use chain::build::Utxo;
 use custody::batch::Batch;
 use custody::effects::{AccountKey, Branch, ConfirmationProof, Decoder as _, OutPoint, Sats};
 use custody::genesis::Genesis;
@@ -171,14 +171,14 @@ impl Thief {
         let biggest =
             coins.iter().filter(|c| c.height.is_some_and(|h| tip >= h + 5)).max_by_key(|c| c.amount);
         let anchor = biggest.ok_or("no coin is deep enough")?.clone();
-        let plan = chain::build::Plan {
+        let plan = builder::Plan {
             outputs,
             required: vec![anchor.outpoint],
             change: (Branch::Change, 0),
             fee_rate: 2,
             tip_height: tip,
         };
-        let built = chain::build::build(&self.decoder, account, std::slice::from_ref(&anchor), &plan)?;
+        let built = builder::build(&self.decoder, account, std::slice::from_ref(&anchor), &plan)?;
         let proof = self.proof(&anchor, node)?;
         let anchors =
             vec![custody::payment::NewAnchor { request: id, outpoint: anchor.outpoint, proof: Some(proof) }];
@@ -217,7 +217,7 @@ impl Thief {
             headers.push(header);
         }
         let block = node.rpc().block(&node.rpc().block_hash(height)?)?;
-        Ok(chain::spv::prove(&block, coin.outpoint.txid, &headers, height - 1)?)
+        Ok(builder::proof::prove(&block, coin.outpoint.txid, &headers, height - 1)?)
     }
 
     /// Takes the newest allowed transaction and changes it: destination, amount, fee.

@@ -7,7 +7,7 @@ use bitcoin::{Block, Transaction, Witness};
 use custody::effects::{ConfirmationProof, DecodeError};
 use custody::{Blob, Hash};
 
-use crate::proof::HEADER_BYTES;
+use chain::HEADER_BYTES;
 
 /// Proves that the transaction `txid` (wire byte order) is in the raw block `block`, which is the one
 /// numbered `block_index` of `headers`; the parent of the first of these is the pinned header.

@@ -7,7 +7,7 @@ use bitcoin_coin_selection::{WeightedUtxo, branch_and_bound};
 use custody::effects::{OutputEffect, Sats};
 
 use super::{BuildError, Fees, Plan, Utxo, find, total, transaction};
-use crate::raw::KEY_SPEND_WEIGHT;
+use chain::raw::KEY_SPEND_WEIGHT;
 
 /// The fee rate, 10 sat/vB, at which coins are expected to be spent one day: above it few inputs are
 /// better, below it many (Bitcoin Core's default `-consolidatefeerate`).

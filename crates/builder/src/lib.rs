@@ -1,6 +1,20 @@
-//! Making unsigned transactions: the side that proposes. What it makes is decoded and judged by
-//! everyone who signs, so nothing here is trusted with anything but the proposer's own wishes.
+//! Building what is proposed: unsigned transactions, replacements, proofs of confirmation. What it makes is
+//! decoded and judged by everyone who signs, so nothing here is trusted with anything but the proposer's
+//! own wishes: a mistake costs a refusal and never coins. No signer links it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
 
+pub mod proof;
 mod select;
 
 use std::collections::BTreeSet;
@@ -11,8 +25,8 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use custody::effects::{AccountKey, Branch, DecodeError, Decoder, OutPoint, OutputEffect, Sats, TypedInput};
 
-use crate::decoder::BitcoinDecoder;
-use crate::raw::{effects, from_outpoint, signed_vsize, to_outpoint, unsigned};
+use chain::BitcoinDecoder;
+use chain::raw::{effects, from_outpoint, signed_vsize, to_outpoint, unsigned};
 
 /// The fee in sat/vB that a replacement pays for its own relay, on top of the fee of what it replaces
 /// (BIP-125 rule 4; Bitcoin Core's default `-incrementalrelayfee`, rounded up).
