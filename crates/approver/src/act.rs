@@ -87,6 +87,8 @@ pub struct Ask {
     pub despite: Vec<Hash>,
     /// Commitment to a note.
     pub note: Option<Hash>,
+    /// Whose coins move (P25).
+    pub client: Option<Name>,
 }
 
 /// Freezes everything (P16). It needs no replica: whoever has seen nothing may stop everything.
@@ -240,11 +242,14 @@ impl Replica {
     /// ends with the request.
     ///
     /// # Errors
-    /// [`ActError::Unknown`] for a wallet or destination that is not in force.
+    /// [`ActError::Unknown`] for a wallet, client or destination that is not in force.
     pub fn request(&self, key: &DeviceKey, ask: Ask, fresh: Fresh) -> Result<Draft, ActError> {
         let state = self.state();
         if state.wallet(&ask.wallet).is_none() {
             return Err(ActError::Unknown(format!("wallet {}", ask.wallet)));
+        }
+        if let Some(client) = ask.client.as_ref().filter(|client| state.client(client).is_none()) {
+            return Err(ActError::Unknown(format!("client {client}")));
         }
         let output = |(destination, amount): (Name, Sats)| {
             let found = state.document(Kind::Destination, destination.as_str());
@@ -263,6 +268,7 @@ impl Replica {
             renews: ask.renews,
             despite: ask.despite,
             note: ask.note,
+            client: ask.client,
         });
         let validity = ask.end.saturating_sub(fresh.now.max(state.clock().time));
         self.draft(key, fresh, validity, body)

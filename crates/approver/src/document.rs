@@ -94,6 +94,7 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
         }
         Document::Resume(resume) => resume.freezes.iter().map(|f| field("lifts freeze", f)).collect(),
         Document::Revocation(revocation) => vec![field("revokes key", revocation.key)],
+        Document::Client(client) => vec![field("name", labels.shown(&client.name))],
     }
 }
 

@@ -30,6 +30,8 @@ pub use act::{
     APPROVAL_VALIDITY_S, ActError, Ask, Draft, Fresh, STATEMENT_VALIDITY_S, Signed, address, freeze, revoke,
 };
 pub use replica::{Allocated, Head, Replay, Replica, ReplicaError, committee};
-pub use request::{OutputView, RECENT_S, RequestState, RequestView, RuleView, SimilarView, state_of};
+pub use request::{
+    OutputView, RECENT_S, RequestState, RequestView, RuleView, SimilarView, narrowed, state_of,
+};
 pub use text::{chunks, harmless, plain, sats, time};
 pub use view::{ApprovalView, Labels, ProposalView, View};

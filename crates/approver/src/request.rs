@@ -10,6 +10,7 @@ use custody::payment::{Request, RequestOutput};
 use custody::policy::{Ask, DE_MINIMIS_WINDOW_S, describe};
 use custody::quorum::seat;
 use custody::state::{Owner, RequestRecord, State};
+use custody::statement::Scope;
 use serde::Serialize;
 
 use crate::document::word;
@@ -106,6 +107,8 @@ pub struct RequestView {
     pub id: Hash,
     /// The wallet that pays.
     pub wallet: Name,
+    /// Whose coins move; nothing when it does not say.
+    pub client: Option<Name>,
     /// Who asked.
     pub asked_by: String,
     /// When, RFC 3339.
@@ -175,6 +178,7 @@ impl RequestView {
         Self {
             id,
             wallet: request.wallet.clone(),
+            client: request.client.clone(),
             asked_by: owner(state, labels, &record.requester),
             at: time(record.at),
             state: state_of(state, record, now),
@@ -201,7 +205,10 @@ impl RequestView {
             freezes: state
                 .freezes()
                 .iter()
-                .map(|(id, f)| format!("by {} at {} ({id})", owner(state, labels, &f.by), time(f.at)))
+                .map(|(id, f)| {
+                    let by = owner(state, labels, &f.by);
+                    format!("{}by {by} at {} ({id})", narrowed(&f.scope), time(f.at))
+                })
                 .collect(),
             similar: similar(state, labels, &id, record, now),
             decides,
@@ -214,6 +221,9 @@ impl RequestView {
         page.row("id", &self.id.to_string());
         page.row("digest", &chunks(&self.id.to_string()));
         page.row("wallet", self.wallet.as_str());
+        if let Some(client) = &self.client {
+            page.row("client", client.as_str());
+        }
         page.row("asked by", &format!("{}, {}", self.asked_by, self.at));
         page.row("state", &word(&self.state));
         page.row("end", &self.end);
@@ -297,6 +307,16 @@ fn ask(state: &State, record: &RequestRecord, amount: Sats, now: u64) -> Ask {
         fee: Sats(0),
         destinations: kinds.collect(),
         de_minimis_left: state.genesis().de_minimis.minus(used).unwrap_or_default(),
+    }
+}
+
+/// What a freeze covers, where that is not everything.
+pub fn narrowed(scope: &Scope) -> String {
+    match scope {
+        Scope::Everything => String::new(),
+        Scope::Asset(asset) => format!("asset {} ", plain(asset)),
+        Scope::Wallet(wallet) => format!("wallet {wallet} "),
+        Scope::Client(client) => format!("client {client} "),
     }
 }
 

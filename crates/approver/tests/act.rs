@@ -32,6 +32,7 @@ fn ask(world: &World) -> Ask {
         end: world.time + 7200,
         renews: None,
         despite: Vec::new(),
+        client: None,
         note: None,
     }
 }
@@ -109,6 +110,7 @@ fn what_the_log_would_reject_is_not_sent() {
     assert_eq!(refused_by(try_ask(&|a| a.renews = Some(nonce(9)))), Rule::Reference);
     assert!(matches!(try_ask(&|a| a.wallet = name("nope")), Err(ActError::Unknown(_))));
     assert!(matches!(try_ask(&|a| a.outputs[0].0 = name("nope")), Err(ActError::Unknown(_))));
+    assert!(matches!(try_ask(&|a| a.client = Some(name("nope"))), Err(ActError::Unknown(_))));
     // A key that nobody enrolled.
     let stranger = keys::device::DeviceKey::generate(&mut rand_core::OsRng);
     let draft = now.request(&stranger, ask(&world), fresh(&world, 1)).unwrap();

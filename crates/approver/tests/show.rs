@@ -158,6 +158,26 @@ fn freezes_and_changed_destinations_are_shown() {
     assert!(lines(&view, "  !")[0].contains("cannot be paid"));
 }
 
+/// Whose coins move, and what a freeze covers where that is not everything.
+#[test]
+fn clients_and_narrow_freezes_are_shown() {
+    use custody::statement::{Freeze, Scope};
+    use fixtures::name;
+    let mut world = World::segregated();
+    let ask = custody::payment::Request { client: Some(name("north")), ..world.request(&[("acme", 1_000)]) };
+    let id = world.asked_as("carol", ask, &[]);
+    let asset = world.state.genesis().asset();
+    for scope in [Scope::Client(name("north")), Scope::Wallet(name("main")), Scope::Asset(asset.clone())] {
+        world.say("alarm", Body::Freeze(Freeze { scope })).unwrap();
+    }
+    let view = shown(&world, &id, &labels(&[]));
+    assert_eq!(lines(&view, "client"), ["north"]);
+    let frozen = lines(&view, "! frozen");
+    for what in ["client north by ", "wallet main by ", &format!("asset {asset} by ")] {
+        assert!(frozen.iter().any(|line| line.starts_with(what)), "{what}: {frozen:?}");
+    }
+}
+
 #[test]
 fn documents_are_shown_with_what_changes() {
     let mut world = World::ready();
@@ -281,6 +301,7 @@ fn every_kind_of_document_has_words() {
         Document::Upgrade(custody::document::Upgrade { version: 2, rules: nonce(4) }),
         Document::Resume(custody::document::Resume { freezes: vec![nonce(5)] }),
         Document::Revocation(custody::document::Revocation { key: nonce(6) }),
+        fixtures::client("north"),
     ];
     let mut kinds = std::collections::BTreeSet::new();
     for document in in_force.chain(others) {

@@ -81,6 +81,9 @@ pub(crate) enum Command {
         #[arg(long)]
         labels: Option<PathBuf>,
     },
+    /// Propose clients
+    #[command(subcommand)]
+    Client(Client),
     /// Propose destinations
     #[command(subcommand)]
     Destination(Destination),
@@ -274,7 +277,7 @@ pub(crate) enum Machine {
         #[arg(long)]
         id: Name,
         /// What it may do
-        #[arg(long = "grant", value_parser = grant, value_name = "authorise|allocate|request|freeze")]
+        #[arg(long = "grant", value_parser = grant, value_name = "authorise|allocate|request|freeze|observe")]
         grants: Vec<Grant>,
         /// Where to write it
         #[arg(long, value_name = "FILE")]
@@ -284,6 +287,19 @@ pub(crate) enum Machine {
     Add {
         /// The public file
         file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Client {
+    /// Propose somebody whose coins are held
+    Add {
+        /// Handle
+        #[arg(long)]
+        id: Name,
+        /// The real name: only its salted hash stands in the log
+        #[arg(long)]
+        name: String,
     },
 }
 
@@ -320,7 +336,7 @@ pub(crate) enum Wallet {
         #[arg(long)]
         slot: u32,
         /// Custody model (DACS 2.2)
-        #[arg(long, value_parser = model, value_name = "1|2|3")]
+        #[arg(long, value_parser = model, value_name = "1|1P|2|2P|3")]
         model: Model,
     },
 }
@@ -392,6 +408,9 @@ pub(crate) struct Pay {
     /// The wallet that pays
     #[arg(long)]
     pub(crate) wallet: Name,
+    /// Whose coins move: needed where each address belongs to one client (model 3)
+    #[arg(long)]
+    pub(crate) client: Option<Name>,
     /// Whom and how much, for example acme=0.5btc; may be repeated
     #[arg(long = "to", value_name = "DESTINATION=AMOUNT", value_parser = amount::output, required = true)]
     pub(crate) to: Vec<(Name, Sats)>,

@@ -254,6 +254,7 @@ impl<'a> Session<'a> {
         let proposed = state.proposals().iter().map(|(_, p)| &p.document);
         let in_documents = documents.chain(proposed).filter_map(|document| match document {
             Document::Person(person) => Some(person.name),
+            Document::Client(client) => Some(client.name),
             Document::Destination(destination) => Some(destination.label),
             _ => None,
         });

@@ -142,6 +142,8 @@ impl State {
         let first = self.requests.get(&ask.lineage);
         let first = first.ok_or_else(|| Refusal::new(Rule::Reference, "there is no such request"))?;
         let (wallet, account) = self.account(&first.request.wallet)?;
+        let latest = self.lineages.get(&ask.lineage).and_then(|l| self.requests.get(&l.latest));
+        let client = latest.and_then(|r| r.request.client.as_ref());
         for OtherAnchor { output, proof } in &ask.anchors {
             let bound = self.anchors.get(&output.outpoint).map(|a| &a.lineages);
             let mut others = bound.into_iter().flatten().filter(|l| **l != ask.lineage);
@@ -152,6 +154,10 @@ impl State {
             fits(
                 self.within_gap(wallet, output.branch, output.index),
                 "its index is beyond the gap: allocate it first",
+            )?;
+            fits(
+                client.is_none() || self.belongs(wallet, output.branch, output.index, client),
+                "its address was not allocated to the client of the request",
             )?;
             let script = decoder
                 .own_script(account, output.branch, output.index)

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use crate::batch::{Batch, Tick};
 use crate::bytes::Hash;
 use crate::document::{Document, Grant, Kind};
-use crate::effects::{Branch, Decoder, Sats};
+use crate::effects::{Decoder, Sats};
 use crate::genesis::Genesis;
 use crate::map::MerkleMap;
-use crate::payment::{
-    ALLOCATE_DAILY_LIMIT, ALLOCATE_LIMIT, Allocate, Allowed, Authorise, OUTPUTS_LIMIT, Request,
-};
+use crate::payment::{Allowed, Authorise, OUTPUTS_LIMIT, Request};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{
-    Allocation, AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Owner, RequestRecord,
+    AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Observation, Owner, RequestRecord,
     State, consumed_until,
 };
-use crate::statement::{Approve, Body, Envelope, Freeze, Revoke, VALIDITY_LIMIT_S, Verified};
+use crate::statement::{
+    Approve, Body, Envelope, Freeze, Observe, Revoke, Scope, Statement, VALIDITY_LIMIT_S, Verified,
+};
 use crate::table::Table;
 use crate::tree::Frontier;
 
@@ -25,7 +25,8 @@ use crate::tree::Frontier;
 /// that stops the log lets no delay run out (P13).
 pub const DELAY_STEP_LIMIT_S: u64 = 600;
 
-/// Most freezes that one person may have in force: more say nothing new.
+/// Most freezes of everything that one person may have in force, and most narrower ones: more say nothing
+/// new.
 pub const FREEZES_PER_PERSON_LIMIT: usize = 8;
 
 /// For so long after a key revoked itself a freeze by it still applies, in seconds: a thief who revokes
@@ -92,6 +93,7 @@ impl State {
             slots: Table::new("slot"),
             next_index: Table::new("next-index"),
             allocations: Table::new("allocation"),
+            observations: Table::new("observation"),
         };
         let genesis = Arc::clone(&state.genesis);
         let people = genesis.people.iter().cloned().map(Document::Person);
@@ -136,11 +138,11 @@ impl State {
 
         self.advance(tick);
         let mut outcomes = Vec::new();
-        for (i, envelope) in batch.entries.iter().enumerate() {
+        for (i, (envelope, statement)) in batch.entries.iter().zip(statements).enumerate() {
             if i == reductions {
                 self.enter_into_force(decoder);
             }
-            outcomes.push(self.apply_entry(envelope, decoder)?);
+            outcomes.push(self.apply_statement(envelope, statement, decoder)?);
         }
         if batch.entries.len() == reductions {
             self.enter_into_force(decoder);
@@ -235,15 +237,26 @@ impl State {
     }
 
     fn apply_entry(&mut self, envelope: &Envelope, decoder: &dyn Decoder) -> Result<Outcome, Refusal> {
-        let is_freeze = envelope.unverified().is_ok_and(|s| matches!(s.body, Body::Freeze(_)));
+        self.apply_statement(envelope, envelope.unverified()?, decoder)
+    }
+
+    /// As [`Self::apply_entry`], of an envelope that was read already: reading costs half of a verification.
+    fn apply_statement(
+        &mut self,
+        envelope: &Envelope,
+        statement: Statement,
+        decoder: &dyn Decoder,
+    ) -> Result<Outcome, Refusal> {
+        let is_freeze = matches!(statement.body, Body::Freeze(_));
         let now = self.clock.time;
         let usable = |id: &Hash| {
             let key = self.keys.get(id)?;
             let late = |at: u64| is_freeze && key.self_revoked && now <= at.saturating_add(REVOKED_FREEZE_S);
             key.revoked_at.is_none_or(late).then_some(key.public)
         };
-        let verified = envelope.clone().verify(&self.genesis_hash, usable)?;
+        let verified = envelope.clone().verify_read(statement, &self.genesis_hash, usable)?;
         let (id, statement) = (verified.id(), verified.statement());
+        self.check_since(statement.body.since())?;
         let until = consumed_until(statement.not_after);
         ensure(self.consumed.get(&(until, id)).is_none(), Rule::Once, || {
             format!("statement {id} was used already: sign a new one")
@@ -274,13 +287,14 @@ impl State {
             Body::Propose(propose) => self.propose(id, propose, owner, end, decoder).map_err(rejected),
             Body::Approve(approve) => self.approve(verified, approve, owner, decoder),
             Body::Veto(veto) => self.veto(veto, owner),
-            Body::Freeze(freeze) => self.freeze(id, freeze, owner).map_err(rejected),
+            Body::Freeze(freeze) => self.freeze(id, freeze, owner),
             Body::Revoke(revoke) => self.revoke(revoke, owner),
             Body::Request(request) => self.request(id, request, owner, decoder),
             Body::Authorise(authorise) => self.authorise(id, authorise, owner, decoder).map_err(invalid),
             Body::Allocate(allocate) => self.allocate(allocate, owner),
             Body::Supports(supports) => self.supports(supports, owner).map_err(rejected),
             Body::Activate(activate) => self.activate(activate, owner, decoder),
+            Body::Observe(observe) => self.observe(observe, owner).map_err(rejected),
         }
     }
 
@@ -335,17 +349,44 @@ impl State {
         self.approve_proposal(&approve.target, person, approval, decoder).map_err(rejected)
     }
 
-    fn freeze(&mut self, id: Hash, freeze: &Freeze, owner: Owner) -> Result<(), Refusal> {
+    fn freeze(&mut self, id: Hash, freeze: &Freeze, owner: Owner) -> Result<(), Fault> {
+        // A freeze of what is not here would stop nothing, and its signer would believe that it did.
+        let known = match &freeze.scope {
+            Scope::Everything => true,
+            Scope::Asset(asset) => *asset == self.genesis.asset(),
+            Scope::Wallet(wallet) => self.wallet(wallet).is_some(),
+            Scope::Client(client) => self.client(client).is_some(),
+        };
+        ensure(known, Rule::Reference, || format!("nothing here is {:?}: freeze what is", freeze.scope))
+            .map_err(invalid)?;
         let person = matches!(owner, Owner::Person(_));
         ensure(person || self.granted(&owner, Grant::Freeze), Rule::Grant, || {
             format!("{owner} is not enrolled to freeze")
-        })?;
-        let mine = self.freezes.iter().filter(|(_, f)| f.by == owner).count();
+        })
+        .map_err(rejected)?;
+        // Narrow freezes do not use up the freezes of everything.
+        let all = |scope: &Scope| *scope == Scope::Everything;
+        let alike = |f: &FreezeRecord| f.by == owner && all(&f.scope) == all(&freeze.scope);
+        let mine = self.freezes.iter().filter(|(_, f)| alike(f)).count();
         ensure(mine < FREEZES_PER_PERSON_LIMIT, Rule::FreezeLimit, || {
             format!("{owner} has {mine} freezes in force already")
-        })?;
+        })
+        .map_err(rejected)?;
         let record = FreezeRecord { scope: freeze.scope.clone(), by: owner, at: self.clock.time };
         self.freezes.put(&mut self.facts, id, record);
+        Ok(())
+    }
+
+    fn observe(&mut self, observe: &Observe, owner: Owner) -> Result<(), Refusal> {
+        ensure(self.granted(&owner, Grant::Observe), Rule::Grant, || {
+            format!("{owner} is not enrolled to anchor observation logs")
+        })?;
+        let before = self.observations.get(&observe.log).map_or(0, |last| last.size);
+        ensure(observe.size > before, Rule::Observation, || {
+            format!("log {} has {before} entries anchored, {} are no more", observe.log, observe.size)
+        })?;
+        let last = Observation { size: observe.size, root: observe.root, by: owner, at: self.clock.time };
+        self.observations.put(&mut self.facts, observe.log.clone(), last);
         Ok(())
     }
 
@@ -383,6 +424,9 @@ impl State {
             let found = self.document(Kind::Destination, output.destination.as_str());
             reference(found.is_some(), format!("there is no destination {}", output.destination))?;
         }
+        if let Some(client) = &request.client {
+            reference(self.client(client).is_some(), format!("there is no client {client}"))?;
+        }
         if let Some(old) = &request.renews {
             reference(self.requests.get(old).is_some(), format!("there is no request {old}"))?;
         }
@@ -416,6 +460,7 @@ impl State {
         form(request.end <= latest, "the end is more than 90 days ahead")?;
         form(request.fee_max > Sats(0), "a fee ceiling of zero: nothing could pay it")?;
         form(request.despite.is_empty() || request.is_cancel(), "only a cancel leaves despite a freeze")?;
+        self.check_client_named(request)?;
         for output in &request.outputs {
             let id = &output.destination;
             let found = self.document(Kind::Destination, id.as_str());
@@ -544,35 +589,5 @@ impl State {
             record.lineages.extend(lineages.iter().filter(bound).copied());
             self.anchors.put(&mut self.facts, outpoint, record);
         }
-    }
-
-    fn allocate(&mut self, ask: &Allocate, owner: Owner) -> Result<(), Fault> {
-        ensure(self.wallet(&ask.wallet).is_some(), Rule::Reference, || {
-            format!("there is no wallet {}", ask.wallet)
-        })
-        .map_err(invalid)?;
-        let person = matches!(owner, Owner::Person(_));
-        ensure(person || self.granted(&owner, Grant::Allocate), Rule::Grant, || {
-            format!("{owner} is not enrolled to allocate addresses")
-        })
-        .map_err(rejected)?;
-        let limit = |holds: bool, why: &str| ensure(holds, Rule::Allocation, || why.into()).map_err(rejected);
-        limit((1..=ALLOCATE_LIMIT).contains(&ask.count), "allocate 1 to 1,000 addresses at a time")?;
-        let day = self.clock.time.saturating_sub(24 * 3600);
-        let today = |((wallet, _, _), run): (&(_, Branch, u32), &Allocation)| {
-            if *wallet == ask.wallet && run.at > day { run.count } else { 0 }
-        };
-        let sum = self.allocations.iter().map(today).fold(0u32, u32::saturating_add);
-        limit(
-            sum.saturating_add(ask.count) <= ALLOCATE_DAILY_LIMIT,
-            "over 10,000 addresses in a day: go on tomorrow",
-        )?;
-        let first = self.next_index(&ask.wallet, ask.branch);
-        let next = first.saturating_add(ask.count);
-        limit(next < (1 << 31), "the chain has no more indices: open another wallet")?;
-        let run = Allocation { client: ask.client.clone(), count: ask.count, at: self.clock.time };
-        self.allocations.put(&mut self.facts, (ask.wallet.clone(), ask.branch, first), run);
-        self.next_index.put(&mut self.facts, (ask.wallet.clone(), ask.branch), next);
-        Ok(())
     }
 }

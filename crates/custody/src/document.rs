@@ -43,6 +43,8 @@ pub enum Document {
     Resume(Resume),
     /// Takes somebody's key out of use.
     Revocation(Revocation),
+    /// Somebody whose coins are held.
+    Client(Client),
 }
 
 /// The kind of a document.
@@ -75,6 +77,8 @@ pub enum Kind {
     Resume,
     /// [`Document::Revocation`].
     Revocation,
+    /// [`Document::Client`].
+    Client,
 }
 
 /// What the mechanism does with one kind.
@@ -112,6 +116,7 @@ pub const TABLE: &[Row] = &[
     row(Kind::Upgrade, true, true, true),
     row(Kind::Resume, false, false, true),
     row(Kind::Revocation, false, false, true),
+    Row { since: 2, ..row(Kind::Client, true, true, true) },
 ];
 
 impl Kind {
@@ -136,6 +141,7 @@ impl Kind {
             Self::Upgrade => "upgrade",
             Self::Resume => "resume",
             Self::Revocation => "revocation",
+            Self::Client => "client",
         }
     }
 }
@@ -157,7 +163,19 @@ impl Document {
             Self::Upgrade(_) => Kind::Upgrade,
             Self::Resume(_) => Kind::Resume,
             Self::Revocation(_) => Kind::Revocation,
+            Self::Client(_) => Kind::Client,
         }
+    }
+
+    /// The rule set that brought its kind and all that stands in it.
+    pub fn since(&self) -> u32 {
+        let inside = match self {
+            Self::Policy(policy) => policy.since(),
+            Self::Machine(machine) if machine.grants.contains(&Grant::Observe) => 2,
+            Self::Wallet(wallet) if matches!(wallet.model, Model::OneP | Model::TwoP) => 2,
+            _ => 1,
+        };
+        self.kind().row().since.max(inside)
     }
 
     /// Which object of its kind this is a version of. Kinds that are acts rather than objects
@@ -172,6 +190,7 @@ impl Document {
             Self::Wallet(w) => w.id.to_string(),
             Self::Cosigner(c) => c.name.to_string(),
             Self::Anchors(a) => a.lineage.to_string(),
+            Self::Client(c) => c.id.to_string(),
             Self::Ceremony(_) | Self::Resume(_) | Self::Revocation(_) => self.hash().to_string(),
         }
     }
@@ -247,6 +266,8 @@ pub enum Grant {
     Request,
     /// Freeze.
     Freeze,
+    /// Anchor the heads of observation logs (since rule set 2).
+    Observe,
 }
 
 /// A program.
@@ -290,6 +311,16 @@ pub struct Destination {
     pub label: Hash,
 }
 
+/// Somebody whose coins are held (since rule set 2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// The handle.
+    pub id: Name,
+    /// Commitment to the real name ([`crate::name::Label`]).
+    pub name: Hash,
+}
+
 /// How close to the network a wallet's holders are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -310,6 +341,12 @@ pub enum Model {
     /// Each account belongs to one client.
     #[serde(rename = "3")]
     Three,
+    /// As 1, with own assets in the pool (since rule set 2).
+    #[serde(rename = "1P")]
+    OneP,
+    /// As 2, with own assets among the accounts (since rule set 2).
+    #[serde(rename = "2P")]
+    TwoP,
 }
 
 /// A wallet: one dealt account key.

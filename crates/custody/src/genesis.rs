@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Hash;
 use crate::canon;
-use crate::document::{CosignerCard, Group, Machine, Person};
+use crate::document::{CosignerCard, Document, Group, Machine, Person};
 use crate::effects::{PinnedHeader, Sats};
 use crate::name::Name;
 use crate::policy::{DE_MINIMIS_CEILING, Groups, Policy};
@@ -199,7 +199,19 @@ impl Genesis {
             distinct.len() == keys.len(),
             "a public key stands in it twice: one key has one purpose and one owner",
         )?;
-        self.policy.check(self, self.de_minimis, delay_floor_s(&self.network))
+        let machines = self.machines.iter().cloned().map(|m| Document::Machine(m).since());
+        let since = machines.chain([self.policy.since()]).max().unwrap_or(1);
+        form(
+            since <= self.rules,
+            &format!("what came with rule set {since} stands in it: begin under that"),
+        )?;
+        self.policy.check(self, self.de_minimis, delay_floor_s(&self.network), self.rules)
+    }
+
+    /// CAIP-19 id of the one asset of the network (SLIP-44 coin 0, on networks for tests 1).
+    pub fn asset(&self) -> String {
+        let coin = u32::from(self.network == REGTEST);
+        format!("{}/slip44:{coin}", self.network)
     }
 }
 

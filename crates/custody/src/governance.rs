@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::Hash;
 use crate::document::{
-    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Person, Slot, Wallet,
+    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Model, Person, Slot, Wallet,
     activation_message, verify,
 };
 use crate::effects::Decoder;
@@ -189,7 +189,11 @@ impl State {
                 }
             }
             Document::Revocation(revocation) => self.retire_key(&revocation.key, false),
-            Document::Policy(_) | Document::Group(_) | Document::Destination(_) | Document::Header(_) => {}
+            Document::Policy(_)
+            | Document::Group(_)
+            | Document::Destination(_)
+            | Document::Header(_)
+            | Document::Client(_) => {}
         }
         let key = (document.kind(), document.subject());
         let hash = document.version(self.documents.get(&key).map(|old| old.hash));
@@ -253,7 +257,7 @@ impl State {
         let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
         let floor = delay_floor_s(&self.genesis.network);
         match document {
-            Document::Policy(policy) => policy.check(self, self.genesis.de_minimis, floor),
+            Document::Policy(policy) => policy.check(self, self.genesis.de_minimis, floor, self.clock.rules),
             Document::Person(person) => self.check_person(person),
             Document::Group(group) => self.check_group(group, floor),
             Document::Machine(machine) => self.check_machine(machine),
@@ -284,6 +288,7 @@ impl State {
                 let cosigner = key.is_some_and(|k| matches!(k.owner, Owner::Cosigner(_)));
                 sound(!cosigner, "a co-signer's keys change by its own document")
             }
+            Document::Client(_) => Ok(()),
         }
     }
 
@@ -323,7 +328,7 @@ impl State {
         ensure(unknown.is_none(), Rule::Document, || "a member is no person in force".into())?;
         // A group that is too small for the policy would lock everybody out.
         self.policy().map_or(Ok(()), |(policy, _)| {
-            policy.check(&With { state: self, group }, self.genesis.de_minimis, floor)
+            policy.check(&With { state: self, group }, self.genesis.de_minimis, floor, policy.since())
         })
     }
 
@@ -345,7 +350,12 @@ impl State {
         )?;
         let same =
             self.wallet(&wallet.id).is_none_or(|w| (w.ceremony, w.slot) == (wallet.ceremony, wallet.slot));
-        ceremony(same, "a wallet stays on its account: open another one")
+        ceremony(same, "a wallet stays on its account: open another one")?;
+        let segregated = |w: &Wallet| w.model == Model::Three;
+        let kept = self.wallet(&wallet.id).is_none_or(|old| segregated(old) == segregated(wallet));
+        ensure(kept || self.clock.rules < 2, Rule::Document, || {
+            "addresses of model 3 belong to one client each, others do not: open another wallet".into()
+        })
     }
 
     /// Whether every set of `threshold` holders has signed its challenge.

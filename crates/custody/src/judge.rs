@@ -8,7 +8,7 @@ use crate::document::{Kind, Wallet};
 use crate::effects::{AccountKey, Branch, Decoder, Effects, OutPoint, OutputEffect, Sats};
 use crate::name::Name;
 use crate::payment::{
-    ANCHOR_DEPTH, ANCHORS_LIMIT, Allowed, Authorise, GAP_LIMIT, INPUTS_LIMIT, LOCK_TIME_SLACK, NewAnchor,
+    ANCHOR_DEPTH, ANCHORS_LIMIT, Allowed, Authorise, INPUTS_LIMIT, LOCK_TIME_SLACK, NewAnchor,
     REQUESTS_LIMIT, Request, RequestOutput, SEQUENCE, TRANSACTION_VERSION, TypedTransaction,
 };
 use crate::policy::{Ask, DE_MINIMIS_WINDOW_S, Policy, fee_within_share};
@@ -43,6 +43,7 @@ impl State {
         let fee = paid.and_then(|paid| spent.minus(paid));
         let fee = fee.ok_or_else(|| Refusal::new(Rule::Fee, "the outputs are more than the inputs"))?;
         self.check_outputs(&records, &ask.transaction, &effects, wallet, account, decoder)?;
+        self.check_client(&records, &ask.transaction, wallet)?;
         let (new_anchors, tip) = self.check_anchors(ask, &records, &effects, time, decoder)?;
         check_shape(&effects, tip)?;
         let rules = self.permit_all(&ask.requests, fee, time, decoder)?;
@@ -210,12 +211,9 @@ impl State {
         approvers: &BTreeSet<Name>,
         policy: &Policy,
     ) -> Result<(), Refusal> {
-        let covers = |scope: &Scope| match scope {
-            Scope::Everything => true,
-        };
         let resume = policy.governance.get(&Kind::Resume);
         let quorum = resume.is_some_and(|g| g.approvals.iter().any(|path| seat(path, approvers, self)));
-        for (id, freeze) in self.freezes.iter().filter(|(_, f)| covers(&f.scope)) {
+        for (id, freeze) in self.freezes.iter().filter(|(_, f)| stops(&f.scope, request)) {
             let despite = request.is_cancel() && request.despite.contains(id) && quorum;
             ensure(despite, Rule::Frozen, || {
                 format!("frozen by {} at {} (freeze {id})", freeze.by, freeze.at)
@@ -228,11 +226,6 @@ impl State {
         ensure(self.transactions.get(&effects.txid).is_none(), Rule::Repeated, || {
             "this transaction is authorised already: ask for its signature".into()
         })
-    }
-
-    /// An index may be used when it is allocated, or at most [`GAP_LIMIT`] above.
-    pub(crate) fn within_gap(&self, wallet: &Wallet, branch: Branch, index: u32) -> bool {
-        index < self.next_index(&wallet.id, branch).saturating_add(GAP_LIMIT)
     }
 
     fn check_inputs(
@@ -443,7 +436,19 @@ impl State {
 
     /// Whether a bump may leave a lineage out: it expired, was cancelled, or is frozen.
     fn may_leave_out(&self, lineage: &Hash, time: u64) -> bool {
-        self.is_over(lineage, time) || self.freezes.iter().any(|(_, f)| f.scope == Scope::Everything)
+        let latest = self.lineages.get(lineage).and_then(|l| self.requests.get(&l.latest));
+        let frozen = |r: &RequestRecord| self.freezes.iter().any(|(_, f)| stops(&f.scope, &r.request));
+        self.is_over(lineage, time) || latest.is_some_and(frozen)
+    }
+}
+
+/// Whether a freeze of this scope stops a request.
+fn stops(scope: &Scope, request: &Request) -> bool {
+    match scope {
+        // A deployment has one network and one asset, and freezes of others are not taken in.
+        Scope::Everything | Scope::Asset(_) => true,
+        Scope::Wallet(wallet) => *wallet == request.wallet,
+        Scope::Client(client) => request.client.as_ref() == Some(client),
     }
 }
 

@@ -17,6 +17,7 @@
     )
 )]
 
+mod addresses;
 pub mod anchors;
 pub mod apply;
 pub mod batch;

@@ -90,6 +90,10 @@ pub struct Request {
     pub despite: Vec<Hash>,
     /// Commitment to a note for people.
     pub note: Option<Hash>,
+    /// Whose coins move (since rule set 2; not written when absent, so that older bytes stay canonical). In
+    /// a wallet of model 3 it must be named, elsewhere it informs the books and freezes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Name>,
 }
 
 /// A raw unsigned transaction with its inputs described.

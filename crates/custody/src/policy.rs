@@ -195,11 +195,22 @@ impl Policy {
         Ok(covering.into_iter().map(|rule| rule.id.clone()).collect())
     }
 
-    /// Checks a policy before it is adopted.
+    /// The rule set that brought the last of the kinds that it governs.
+    pub fn since(&self) -> u32 {
+        self.governance.keys().map(|kind| kind.row().since).max().unwrap_or(1)
+    }
+
+    /// Checks a policy before it is adopted under a rule set: it governs every kind that the set has.
     ///
     /// # Errors
     /// The floor that it goes under, naming the rule of the policy.
-    pub fn check(&self, groups: &dyn Groups, de_minimis: Sats, delay_floor_s: u64) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        groups: &dyn Groups,
+        de_minimis: Sats,
+        delay_floor_s: u64,
+        rule_set: u32,
+    ) -> Result<(), Refusal> {
         let floor = |holds: bool, why: String| ensure(holds, Rule::Floor, || why);
         let count = self.rules.len();
         floor(
@@ -221,7 +232,7 @@ impl Policy {
             let kinds = rule.when.destinations.as_ref();
             floor(kinds.is_none_or(|d| !d.is_empty()), format!("{what} covers no destination"))?;
         }
-        for row in TABLE {
+        for row in TABLE.iter().filter(|row| row.since <= rule_set) {
             let what = format!("governance of {}", row.kind.word());
             let governance = self.governance.get(&row.kind);
             let governance =

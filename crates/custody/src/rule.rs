@@ -4,7 +4,7 @@
 use std::fmt;
 
 macro_rules! rules {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal $(since $since:literal)?,)+) => {
         /// A rule that refused something.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Rule { $($(#[doc = $doc])+ $variant,)+ }
@@ -21,6 +21,12 @@ macro_rules! rules {
             /// One sentence on what the rule asks for.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_start(),)+ }
+            }
+
+            /// The rule set that brought it (P29).
+            pub fn since(self) -> u32 {
+                let later: &[u32] = match self { $(Self::$variant => &[$($since)?],)+ };
+                later.first().copied().unwrap_or(1)
             }
         }
     };
@@ -51,6 +57,8 @@ rules! {
     NotAfter = "P5.not-after",
     /// What a statement refers to exists.
     Reference = "P5.reference",
+    /// The anchored size of an observation log only rises.
+    Observation = "P7.observation" since 2,
     /// A batch proposed for the first time carries a time close to the voter's clock.
     Timely = "P9.timely",
     /// A share leaves only under a final head that is close to the signer's clock.
@@ -93,6 +101,8 @@ rules! {
     Renewal = "P23.renewal",
     /// Indices are the next ones, not too many, and bounded per day.
     Allocation = "P25.allocation",
+    /// Where each address belongs to one client, a request names that client, and its inputs and change are that client's.
+    Client = "P25.client" since 2,
     /// Some rule of the policy covers the request.
     PolicyScope = "policy.scope",
     /// Enough distinct people of the right groups approved exactly this.

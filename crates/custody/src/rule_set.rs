@@ -9,21 +9,32 @@ use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{RequestRecord, Stage, State};
 
 /// The rule sets that this program has, oldest first.
-pub const RULE_SETS: &[u32] = &[1];
+pub const RULE_SETS: &[u32] = &[1, 2];
 
 /// The newest of them, with which new deployments begin.
-pub const NEWEST: u32 = 1;
+pub const NEWEST: u32 = 2;
 
-/// The hash of the description of a rule set, its tables' rows and the names of its rules; none for a set
-/// that this program does not have.
+/// What a later rule set added beside kinds of documents and rules, which have their own `since`.
+const ADDED: &[(u32, &str)] = &[
+    (2, "statement observe; grant observe"),
+    (2, "wallet models 1P, 2P"),
+    (2, "freeze scopes asset, wallet, client"),
+    (2, "field client of a request"),
+];
+
+/// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it
+/// added; none for a set that this program does not have.
 pub fn rule_set_hash(version: u32) -> Option<Hash> {
     RULE_SETS.contains(&version).then(|| {
         let mut text = String::new();
         for row in TABLE.iter().filter(|row| row.since <= version) {
             text.push_str(&format!("{row:?}\n"));
         }
-        for rule in Rule::ALL {
+        for rule in Rule::ALL.iter().filter(|rule| rule.since() <= version) {
             text.push_str(&format!("{} {}\n", rule.id(), rule.meaning()));
+        }
+        for (_, added) in ADDED.iter().filter(|(since, _)| *since <= version) {
+            text.push_str(&format!("{added}\n"));
         }
         Hash::of("keyward/rule-set/v1", text.as_bytes())
     })
@@ -39,6 +50,14 @@ impl State {
         };
         ensure(known, Rule::RuleSet, || {
             format!("rule set {version} is in force, this program has {RULE_SETS:?}: install one that has it")
+        })
+    }
+
+    /// What a later rule set brought is unknown under this one: programs that do not have that set cannot
+    /// even read it, so nobody takes it in.
+    pub(crate) fn check_since(&self, since: u32) -> Result<(), Refusal> {
+        ensure(since <= self.clock.rules, Rule::Form, || {
+            format!("that came with rule set {since}, in force is {}: upgrade first", self.clock.rules)
         })
     }
 

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Hash, PublicKey};
 use crate::checkpoint::Checkpoint;
-use crate::document::{CosignerCard, Destination, Document, Grant, Kind, Machine, Person, Slot, Wallet};
+use crate::document::{
+    Client, CosignerCard, Destination, Document, Grant, Kind, Machine, Person, Slot, Wallet,
+};
 use crate::effects::{Branch, OutPoint, PinnedHeader, Sats};
 use crate::genesis::{Genesis, Numbers};
 use crate::map::MerkleMap;
@@ -224,6 +226,19 @@ pub struct Allocation {
     pub at: u64,
 }
 
+/// The last anchored head of an observation log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Observation {
+    /// How many entries it had.
+    pub size: u64,
+    /// The root of its Merkle tree.
+    pub root: Hash,
+    /// Who anchored it.
+    pub by: Owner,
+    /// Log time.
+    pub at: u64,
+}
+
 /// The times and positions that a batch moves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Clock {
@@ -263,6 +278,7 @@ pub struct State {
     pub(crate) slots: Table<(Hash, u32), SlotRecord>,
     pub(crate) next_index: Table<(Name, Branch), u32>,
     pub(crate) allocations: Table<(Name, Branch, u32), Allocation>,
+    pub(crate) observations: Table<Name, Observation>,
 }
 
 impl Groups for State {
@@ -341,6 +357,8 @@ impl State {
         destination, Destination, Destination;
         /// A wallet.
         wallet, Wallet, Wallet;
+        /// A client.
+        client, Client, Client;
         /// A co-signer's keys.
         cosigner, Cosigner, CosignerCard;
     }
@@ -419,17 +437,14 @@ impl State {
         &self.allocations
     }
 
+    /// The last anchored head of each observation log.
+    pub fn observations(&self) -> &Table<Name, Observation> {
+        &self.observations
+    }
+
     /// The next index to be allocated.
     pub fn next_index(&self, wallet: &Name, branch: Branch) -> u32 {
         self.next_index.get(&(wallet.clone(), branch)).copied().unwrap_or(0)
-    }
-
-    /// The client that an index was allocated to.
-    pub fn client_of(&self, wallet: &Name, branch: Branch, index: u32) -> Option<&Name> {
-        let mut runs = self.allocations.iter().filter(|((w, b, first), run)| {
-            w == wallet && *b == branch && (*first..first.saturating_add(run.count)).contains(&index)
-        });
-        runs.next().map(|(_, run)| &run.client)
     }
 
     /// The dealt account under a wallet.

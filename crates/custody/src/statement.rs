@@ -54,6 +54,8 @@ pub enum Body {
     Supports(Supports),
     /// A set of holders proves that it can sign with a dealt key.
     Activate(Activate),
+    /// Anchors the head of an observation log (P7, since rule set 2).
+    Observe(Observe),
 }
 
 impl Body {
@@ -75,6 +77,18 @@ impl Body {
             Self::Allocate(_) => "allocate",
             Self::Supports(_) => "supports",
             Self::Activate(_) => "activate",
+            Self::Observe(_) => "observe",
+        }
+    }
+
+    /// The rule set that brought its kind and all that stands in it (P29).
+    pub fn since(&self) -> u32 {
+        match self {
+            Self::Propose(propose) => propose.document.since(),
+            Self::Freeze(freeze) if freeze.scope != Scope::Everything => 2,
+            Self::Request(request) if request.client.is_some() => 2,
+            Self::Observe(_) => 2,
+            _ => 1,
         }
     }
 }
@@ -113,6 +127,12 @@ pub struct Veto {
 pub enum Scope {
     /// Every payment of the deployment.
     Everything,
+    /// Every payment in an asset, by its CAIP-19 id (since rule set 2).
+    Asset(String),
+    /// Every payment from a wallet (since rule set 2).
+    Wallet(Name),
+    /// Every payment whose request names a client (since rule set 2).
+    Client(Name),
 }
 
 /// Stops everything in scope.
@@ -153,6 +173,18 @@ pub struct Activate {
     pub holders: Vec<Name>,
     /// BIP-340 signature over [`crate::document::activation_message`] by the account key.
     pub signature: Blob,
+}
+
+/// The head of an observation log. It grants nothing: it only fixes what its writer says by now (P7).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observe {
+    /// The name of the log in its origin line.
+    pub log: Name,
+    /// How many entries it has.
+    pub size: u64,
+    /// The root of its Merkle tree (RFC 6962).
+    pub root: Hash,
 }
 
 /// A statement, as its signer wrote it.
@@ -266,6 +298,16 @@ impl Envelope {
         key_of: impl FnOnce(&Hash) -> Option<PublicKey>,
     ) -> Result<Verified, Refusal> {
         let statement = self.unverified()?;
+        self.verify_read(statement, genesis, key_of)
+    }
+
+    /// As [`Self::verify`]; `statement` is what [`Self::unverified`] read.
+    pub(crate) fn verify_read(
+        self,
+        statement: Statement,
+        genesis: &Hash,
+        key_of: impl FnOnce(&Hash) -> Option<PublicKey>,
+    ) -> Result<Verified, Refusal> {
         ensure(statement.genesis == *genesis, Rule::Deployment, || {
             format!("the statement is for deployment {}, this one is {genesis}", statement.genesis)
         })?;

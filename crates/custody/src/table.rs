@@ -54,6 +54,11 @@ impl<K: Ord + Clone + Serialize, V: Clone + Serialize> Table<K, V> {
         self.rows.range(key..)
     }
 
+    /// The last row whose key is not above `key`.
+    pub fn up_to(&self, key: K) -> Option<(&K, &V)> {
+        self.rows.range(..=key).next_back()
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.size()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use custody::Hash;
-use custody::document::{Document, Upgrade};
+use custody::document::{Client, Document, Upgrade};
 use custody::rule_set::{NEWEST, rule_set_hash};
 use custody::state::Stage;
 use custody::statement::{Approve, Body, Propose, Supports};
@@ -88,4 +88,37 @@ fn a_rule_set_that_the_program_lacks_is_not_supported() {
         assert!(state.proposals().get(id).unwrap().supports.is_empty());
     }
     assert!(approved_both(&cluster));
+}
+
+/// Production co-signers of a deployment that began under rule set 1: once people approved the next one, they
+/// support it by themselves, change together, and take in what it brought.
+#[test]
+fn a_running_deployment_changes_to_the_next_rule_set() {
+    let mut deployment = Deployment::default();
+    deployment.genesis.rules = 1;
+    deployment.genesis.policy.governance.retain(|kind, _| kind.row().since == 1);
+    let mut cluster = Cluster::new(31, deployment, false);
+    assert!(cluster.run(5_000, |c| (0..4).all(|p| c.cosigner(p).is_some_and(|c| c.may_release()))));
+    let now = cluster.now_s();
+    let document = Document::Upgrade(Upgrade { version: 2, rules: rule_set_hash(2).unwrap() });
+    let proposal = cluster.deployment.sign("alice", now, Body::Propose(Propose { document, replaces: None }));
+    let target = proposal.id();
+    cluster.submit(proposal);
+    assert!(cluster.run(10_000, |c| c.cosigner(0).unwrap().final_state().proposals().get(&target).is_some()));
+    let decides = cluster.cosigner(0).unwrap().final_state().policy().unwrap().1;
+    for who in ["alice", "bob"] {
+        let approval = cluster.deployment.sign(who, now, Body::Approve(Approve { target, decides }));
+        cluster.submit(approval);
+    }
+    let rules = |c: &Cluster| (0..4).all(|p| c.cosigner(p).unwrap().final_state().clock().rules == 2);
+    assert!(cluster.run(700_000, rules));
+    let client = Client { id: name("north"), name: Hash([7; 32]) };
+    let body = Body::Propose(Propose { document: Document::Client(client), replaces: None });
+    let now = cluster.now_s();
+    let proposal = cluster.deployment.sign("alice", now, body);
+    let id = proposal.id();
+    cluster.submit(proposal);
+    let known =
+        |c: &Cluster| (0..4).all(|p| c.cosigner(p).unwrap().final_state().proposals().get(&id).is_some());
+    assert!(cluster.run(10_000, known));
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use custody::document::{
-    Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Tier, Wallet,
+    Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Tier, Wallet,
 };
 use custody::name::Label;
 use keys::device::{DeviceKey, DevicePublic};
@@ -94,6 +94,12 @@ pub(crate) fn machine(global: &Global, command: args::Machine) -> Result<()> {
         }
         args::Machine::Add { file } => propose(global, Document::Machine(read_json(&file)?), &[]),
     }
+}
+
+pub(crate) fn client(global: &Global, command: args::Client) -> Result<()> {
+    let args::Client::Add { id, name } = command;
+    let label = label(&name);
+    propose(global, Document::Client(Client { id, name: label.commitment() }), &[label])
 }
 
 pub(crate) fn destination(global: &Global, command: args::Destination) -> Result<()> {

@@ -50,6 +50,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             };
             propose(global, document, &labels)
         }
+        Command::Client(command) => enrol::client(global, command),
         Command::Destination(command) => enrol::destination(global, command),
         Command::Wallet(command) => enrol::wallet(global, command),
         Command::Ceremony(command) => ceremony::run(global, command),

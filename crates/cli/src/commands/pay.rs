@@ -25,6 +25,7 @@ pub(crate) fn pay(global: &Global, command: Pay) -> Result<()> {
         renews,
         despite: Vec::new(),
         note: note.as_ref().map(Label::commitment),
+        client: command.client,
     };
     ask_for(&mut session, ask, &command.terms, &note.into_iter().collect::<Vec<_>>())
 }
@@ -34,8 +35,9 @@ pub(crate) fn cancel(global: &Global, command: Cancel) -> Result<()> {
     let old = request(&session, &command.request)?;
     let freezes = || session.replica.state().freezes().iter().map(|(id, _)| *id);
     let despite = command.despite.iter().map(|f| pick(freezes(), f, "freeze")).collect::<Result<_>>()?;
-    let wallet = session.replica.state().requests().get(&old).map(|r| r.request.wallet.clone());
-    let Some(wallet) = wallet else { return request(&session, &command.request).map(|_| ()) };
+    let found = session.replica.state().requests().get(&old);
+    let found = found.map(|r| (r.request.wallet.clone(), r.request.client.clone()));
+    let Some((wallet, client)) = found else { return request(&session, &command.request).map(|_| ()) };
     let ask = Ask {
         wallet,
         outputs: Vec::new(),
@@ -45,6 +47,7 @@ pub(crate) fn cancel(global: &Global, command: Cancel) -> Result<()> {
         renews: Some(old),
         despite,
         note: None,
+        client,
     };
     ask_for(&mut session, ask, &command.terms, &[])
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use approver::{sats, time};
+use approver::{narrowed, sats, time};
 use custody::Hash;
 use custody::document::Document;
 use custody::effects::Sats;
 use custody::name::Name;
 use custody::policy::describe;
 use custody::state::State;
+use custody::statement::Scope;
 use serde::Serialize;
 use wire::message::ServerStatus;
 
@@ -40,6 +41,7 @@ struct Status {
 #[derive(Serialize)]
 struct Frozen {
     id: Hash,
+    scope: Scope,
     by: String,
     at: String,
 }
@@ -67,7 +69,9 @@ pub(crate) fn run(global: &Global) -> Result<()> {
 
 fn freezes(state: &State) -> Vec<Frozen> {
     let frozen = state.freezes().iter();
-    frozen.map(|(id, f)| Frozen { id: *id, by: f.by.to_string(), at: time(f.at) }).collect()
+    frozen
+        .map(|(id, f)| Frozen { id: *id, scope: f.scope.clone(), by: f.by.to_string(), at: time(f.at) })
+        .collect()
 }
 
 fn wallets(state: &State) -> Vec<Name> {
@@ -121,7 +125,8 @@ fn text(status: &Status) -> String {
         row("freezes", "none".into());
     }
     for freeze in &status.freezes {
-        row("! FROZEN", format!("by {} at {} ({})", freeze.by, freeze.at, freeze.id));
+        let what = narrowed(&freeze.scope);
+        row("! FROZEN", format!("{what}by {} at {} ({})", freeze.by, freeze.at, freeze.id));
     }
     for wallet in &status.wallets {
         row("wallet", wallet.to_string());

@@ -3,7 +3,7 @@
 use custody::PERSON_KEYS_LIMIT;
 use custody::apply::DELAY_STEP_LIMIT_S;
 use custody::document::{
-    Destination, Document, Grant, Group, Kind, Machine, Person, Resume, Revocation, TABLE,
+    Destination, Document, Grant, Group, Kind, Machine, Model, Person, Resume, Revocation, TABLE,
 };
 use custody::effects::Sats;
 use custody::rule::Rule;
@@ -38,20 +38,24 @@ fn in_force(world: &World, document: &Document) -> bool {
 
 #[test]
 fn the_table_has_every_kind_once() {
-    let world = samples::world(fixtures::genesis());
-    let kinds: Vec<Kind> = samples::documents(&world).iter().map(Document::kind).collect();
-    let rows: Vec<Kind> = TABLE.iter().map(|row| row.kind).collect();
-    assert_eq!(rows, kinds);
+    for (rule_set, genesis) in [(1, fixtures::genesis()), (2, fixtures::newest())] {
+        let world = samples::world(genesis);
+        let kinds: Vec<Kind> = samples::documents(&world).iter().map(Document::kind).collect();
+        let rows = TABLE.iter().filter(|row| row.since <= rule_set);
+        assert_eq!(rows.map(|row| row.kind).collect::<Vec<_>>(), kinds);
+    }
     for row in TABLE {
-        assert_eq!((row.kind.row().kind, row.since), (row.kind, 1));
+        let since = if row.kind == Kind::Client { 2 } else { 1 };
+        assert_eq!((row.kind.row().kind, row.since), (row.kind, since));
     }
 }
 
 #[test]
 fn allow_p3_document() {
-    let world = samples::world(fixtures::genesis());
-    for document in samples::documents(&world) {
-        let mut world = world.clone();
+    let worlds = [fixtures::genesis(), fixtures::newest()].map(samples::world);
+    let of =
+        |world: &World| samples::documents(world).into_iter().map(|d| (world.clone(), d)).collect::<Vec<_>>();
+    for (mut world, document) in worlds.iter().flat_map(of) {
         let proposer = if document.kind() == Kind::Destination { "dave" } else { "bob" };
         let id = world.adopt_as(proposer, document.clone(), &["alice", "bob"]);
         if document.kind() == Kind::Upgrade {
@@ -67,7 +71,7 @@ fn allow_p3_document() {
 /// with somebody who is in no group of its path, a machine or a co-signer.
 #[test]
 fn under_signed_documents_of_every_kind_are_not_in_force() {
-    let mut genesis = fixtures::genesis();
+    let mut genesis = fixtures::newest();
     genesis.people[0].keys.push(device("alice/2"));
     let world = samples::world(genesis);
     for document in samples::documents(&world) {
@@ -87,6 +91,28 @@ fn under_signed_documents_of_every_kind_are_not_in_force() {
         assert!(!in_force(&world, &document), "{document:?}");
         world.approve("carol", id).unwrap();
         assert_ne!(stage(&world, id), Stage::Open, "{document:?}");
+    }
+}
+
+/// Addresses of model 3 belong to one client each: no wallet becomes one, or ceases to be one.
+#[test]
+fn deny_p3_document_of_another_model() {
+    for (first, second, kept) in [
+        (Model::One, Model::OneP, true),
+        (Model::OneP, Model::TwoP, true),
+        (Model::Three, Model::Three, true),
+        (Model::One, Model::Three, false),
+        (Model::Three, Model::TwoP, false),
+    ] {
+        let mut world = World::with(fixtures::newest(), first);
+        let ceremony = world.state.wallet(&name("main")).unwrap().ceremony;
+        let next = world.wallet_of(second, "main", ceremony, 0);
+        if kept {
+            world.adopt(next.clone());
+            assert!(in_force(&world, &next));
+        } else {
+            rejected(world.propose("bob", next), Rule::Document);
+        }
     }
 }
 

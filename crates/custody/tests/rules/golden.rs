@@ -25,28 +25,59 @@ fn read(path: &str) -> Vec<u8> {
     std::fs::read(vectors().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn golden_log() -> (Genesis, Vec<Line>) {
-    let genesis = Genesis::parse(&read("golden-log-v1/genesis.json")).unwrap();
-    let log = read("golden-log-v1/log.jsonl");
+fn golden_log(version: u32) -> Vec<Line> {
+    let log = read(&format!("golden-log-v{version}/log.jsonl"));
     let lines = log.strip_suffix(b"\n").unwrap().split(|b| *b == b'\n');
-    (genesis, lines.map(|line| canon::decode(line).unwrap()).collect())
+    lines.map(|line| canon::decode(line).unwrap()).collect()
 }
 
+/// The log of the first release, and how the second one goes on with it.
 #[test]
 fn the_golden_log_replays() {
-    let (genesis, lines) = golden_log();
+    let genesis = Genesis::parse(&read("golden-log-v1/genesis.json")).unwrap();
     let decoder = BitcoinDecoder::new(&genesis.network).unwrap();
     let mut state = State::new(genesis).unwrap();
-    for (i, line) in lines.iter().enumerate() {
-        let outcomes = state.apply(&line.batch, &decoder).unwrap_or_else(|e| panic!("batch {i}: {e}"));
-        assert_eq!(&Line::new(&line.batch, &outcomes, &state), line, "batch {i}");
+    for version in [1, 2] {
+        for (i, line) in golden_log(version).iter().enumerate() {
+            let outcomes = state.apply(&line.batch, &decoder);
+            let outcomes = outcomes.unwrap_or_else(|e| panic!("batch {i} of {version}: {e}"));
+            assert_eq!(&Line::new(&line.batch, &outcomes, &state), line, "batch {i} of {version}");
+        }
+        assert_eq!(state.clock().rules, version);
     }
-    assert_eq!(state.clock().rules, 1);
+}
+
+/// Each thing that rule set 2 brought stands in its golden log, and nothing of it in the first one.
+#[test]
+fn the_second_golden_log_has_what_is_new() {
+    let bodies = |version: u32| {
+        let entries = golden_log(version).into_iter().flat_map(|line| line.batch.entries);
+        entries.map(|e| e.unverified().unwrap().body).collect::<Vec<_>>()
+    };
+    assert!(bodies(1).iter().all(|body| body.since() == 1));
+    let mut seen = BTreeSet::new();
+    for body in bodies(2).iter().filter(|body| body.since() == 2) {
+        seen.insert(match body {
+            Body::Propose(propose) => match &propose.document {
+                Document::Wallet(wallet) => format!("{:?}", wallet.model),
+                document => document.kind().word().to_owned(),
+            },
+            Body::Freeze(freeze) => {
+                let scope = serde_json::to_value(&freeze.scope).unwrap();
+                scope.as_object().unwrap().keys().cloned().collect()
+            }
+            body => body.kind().to_owned(),
+        });
+    }
+    let all = ["OneP", "TwoP", "asset", "client", "machine", "observe", "policy", "request", "wallet"];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
+    let rejected: Vec<String> = golden_log(2).into_iter().flat_map(|line| line.outcomes).collect();
+    assert!(rejected.contains(&Rule::Standing.id().to_owned()), "a lapsed proposal takes no approval");
 }
 
 #[test]
 fn the_golden_log_has_everything() {
-    let (_, lines) = golden_log();
+    let lines = golden_log(1);
     let statements = lines.iter().flat_map(|line| &line.batch.entries).map(|e| e.unverified().unwrap());
     let mut kinds = BTreeSet::new();
     let mut documents = BTreeSet::new();
@@ -69,7 +100,7 @@ fn the_golden_log_has_everything() {
         "veto",
     ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
-    assert_eq!(documents.len(), TABLE.len());
+    assert_eq!(documents.len(), TABLE.iter().filter(|row| row.since == 1).count());
     assert!(lines.iter().flat_map(|l| &l.outcomes).any(|o| o != "applied"), "and something was rejected");
 }
 
@@ -99,9 +130,10 @@ fn golden_envelopes() {
     let expected = json("statement/expected.json");
     assert_eq!(genesis.hash(), of(&expected["genesis"]["hash"]));
     assert_eq!(genesis.log_origin(), of::<String>(&expected["genesis"]["origin"]));
-    let envelopes = expected["envelopes"].as_object().unwrap();
-    assert_eq!(envelopes.len(), 10);
-    for (kind, facts) in envelopes {
+    let newer = json("statement/expected-2.json");
+    let [envelopes, newer] = [&expected, &newer].map(|e| e["envelopes"].as_object().unwrap());
+    assert_eq!((envelopes.len(), newer.len()), (10, 4));
+    for (kind, facts) in envelopes.iter().chain(newer) {
         let bytes = read(&format!("statement/{kind}.json"));
         let envelope = Envelope::parse(&bytes).unwrap();
         assert_eq!(envelope.bytes(), bytes);
@@ -109,7 +141,7 @@ fn golden_envelopes() {
         let public: Hash = of(&facts["public"]);
         let key_of = |id: &Hash| (*id == key_id(&public)).then_some(public);
         let verified = envelope.clone().verify(&genesis.hash(), key_of).unwrap();
-        assert_eq!(verified.statement().body.kind(), kind);
+        assert_eq!(verified.statement().body.kind(), kind.trim_end_matches("-2"));
         // The same words lead to the same bytes.
         let statement = envelope.unverified().unwrap();
         let again = statement.enveloped(statement.payload().unwrap(), signature_of(&bytes));
@@ -129,18 +161,21 @@ fn signature_of(envelope: &[u8]) -> [u8; 64] {
 
 #[test]
 fn golden_documents() {
-    let expected = json("statement/expected.json");
-    let documents = expected["documents"].as_object().unwrap();
-    assert_eq!(documents.len(), TABLE.len());
-    for (kind, facts) in documents {
+    let (expected, newer) = (json("statement/expected.json"), json("statement/expected-2.json"));
+    let [documents, added] = [&expected, &newer].map(|e| e["documents"].as_object().unwrap());
+    assert_eq!((documents.len(), added.len()), (TABLE.iter().filter(|row| row.since == 1).count(), 4));
+    for (kind, facts) in documents.iter().chain(added) {
         let bytes = read(&format!("statement/document-{kind}.json"));
         let document: Document = canon::decode(&bytes).unwrap();
-        assert_eq!((document.kind().word(), document.hash()), (kind.as_str(), of(&facts["hash"])));
+        let word = kind.trim_end_matches("-2");
+        assert_eq!((document.kind().word(), document.hash()), (word, of(&facts["hash"])));
         assert_eq!(document.subject(), of::<String>(&facts["subject"]));
         assert_eq!(canon::encode(&document).unwrap(), bytes);
     }
-    let rules = &expected["rule_set"];
-    assert_eq!((rule_set_hash(NEWEST), NEWEST), (Some(of(&rules["hash"])), of(&rules["version"])));
+    for (version, expected) in [(1, &expected), (NEWEST, &newer)] {
+        let rules = &expected["rule_set"];
+        assert_eq!((rule_set_hash(version), version), (Some(of(&rules["hash"])), of(&rules["version"])));
+    }
     assert_eq!(rule_set_hash(NEWEST + 1), None);
 }
 

@@ -7,6 +7,7 @@ use custody::document::{CeremonyRecord, Document, Kind, Upgrade};
 use custody::effects::Sats;
 use custody::genesis::{COSIGNERS_LIMIT, Genesis, Numbers};
 use custody::rule::Rule;
+use custody::rule_set::rule_set_hash;
 use custody::state::{Stage, State};
 use custody::statement::{Activate, Body, Freeze, Scope, Supports};
 use custody::{Blob, Hash};
@@ -16,7 +17,7 @@ use fixtures::{
     public,
 };
 
-use crate::{refused, rejected};
+use crate::{invalid, refused, rejected};
 
 fn propose(world: &mut World, record: CeremonyRecord) -> Result<Hash, fixtures::Denied> {
     world.propose("alice", Document::Ceremony(record))
@@ -266,6 +267,32 @@ fn a_document_that_was_due_with_the_upgrade_lapses_too() {
     assert_eq!(stage(&world, &erin), expected);
     assert_eq!(world.state.person(&name("erin")).is_some(), erin < upgrade);
     assert!(!world.state.waits_for_time());
+}
+
+/// A running deployment changes to the next rule set: what it brought is admitted from then on, and what the
+/// old policy does not govern is carried once a new one does.
+#[test]
+fn allow_p29_rule_set_2_over_a_running_deployment() {
+    let mut world = World::ready();
+    let client = fixtures::client("north");
+    invalid(world.propose("bob", client.clone()), Rule::Form);
+    let upgrade = Upgrade { version: 2, rules: rule_set_hash(2).unwrap() };
+    let supports = Body::Supports(Supports { version: 2, rules: upgrade.rules });
+    world.adopt(Document::Upgrade(upgrade));
+    for who in ["s1", "s2", "s3"] {
+        world.say(who, supports.clone()).unwrap();
+    }
+    world.tick(1);
+    assert_eq!(world.state.clock().rules, 2);
+    let id = world.adopt(client.clone());
+    assert_eq!(world.state.proposals().get(&id).unwrap().stage, Stage::Open);
+    // Groups change under the old policy; a policy that says nothing of clients is no longer adopted.
+    world.adopt(Document::Group(fixtures::group("risk", &["alice", "dave"])));
+    let rules = [fixtures::rule()];
+    rejected(world.propose("bob", Document::Policy(fixtures::policy(&rules, 0))), Rule::Floor);
+    world.adopt(Document::Policy(fixtures::policy_of(2, &rules, 0)));
+    world.adopt(client);
+    assert!(world.state.client(&name("north")).is_some());
 }
 
 // ---- P30

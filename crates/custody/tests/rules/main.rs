@@ -3,6 +3,7 @@
 
 mod anchors;
 mod batches;
+mod clients;
 mod documents;
 mod golden;
 mod governance;

@@ -357,11 +357,15 @@ fn deny_floor_adoption() {
     for policy in bad {
         rejected(world.propose("alice", Document::Policy(policy)), Rule::Floor);
     }
-    for row in custody::document::TABLE {
+    for row in custody::document::TABLE.iter().filter(|row| row.since == 1) {
         let mut policy = policy(&[rule()], 0);
         policy.governance.remove(&row.kind);
         rejected(world.propose("alice", Document::Policy(policy)), Rule::Floor);
     }
+    // Each rule set asks for all of its kinds.
+    let mut world = World::open(fixtures::newest());
+    rejected(world.propose("alice", Document::Policy(policy(&[rule()], 0))), Rule::Floor);
+    world.propose("alice", Document::Policy(fixtures::policy_of(2, &[rule()], 0))).unwrap();
 }
 
 /// On networks where coins have a value a delay has a floor of a day.
@@ -370,8 +374,8 @@ fn deny_floor_adoption_under_the_delay_of_a_main_network() {
     let world = World::ready();
     let mainnet = custody::genesis::delay_floor_s("bip122:000000000019d6689c085ae165831e93");
     assert_eq!(mainnet, DAY);
-    policy(&[rule()], DAY).check(&world.state, Sats(0), mainnet).unwrap();
-    refused(policy(&[rule()], DAY - 1).check(&world.state, Sats(0), mainnet), Rule::Floor);
+    policy(&[rule()], DAY).check(&world.state, Sats(0), mainnet, 1).unwrap();
+    refused(policy(&[rule()], DAY - 1).check(&world.state, Sats(0), mainnet, 1), Rule::Floor);
 }
 
 /// A label is believed only when it matches the commitment that is in the log.

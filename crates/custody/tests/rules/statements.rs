@@ -1,13 +1,14 @@
 //! Statements: form, signature, deployment, once, time, references (P1, P2, P5).
 
 use custody::batch::Batch;
-use custody::document::Document;
+use custody::document::{Document, Grant};
 use custody::effects::{Branch, Sats};
+use custody::genesis::Genesis;
 use custody::payment::Allocate;
 use custody::rule::Rule;
 use custody::statement::{
-    Approve, Body, ENVELOPE_LIMIT_BYTES, Envelope, Freeze, Revoke, Scope, Statement, VALIDITY_LIMIT_S, Veto,
-    pae,
+    Approve, Body, ENVELOPE_LIMIT_BYTES, Envelope, Freeze, Observe, Revoke, Scope, Statement,
+    VALIDITY_LIMIT_S, Veto, pae,
 };
 use custody::{Hash, canon};
 use ed25519_dalek::Signer as _;
@@ -63,6 +64,57 @@ fn deny_p1_form() {
     }
     let fine = altered(&mut world, propose("beta"), |p| p);
     world.submit(fine).unwrap();
+}
+
+/// What a later rule set brought is unknown before: whole kinds, and what is new inside of older ones.
+#[test]
+fn deny_p1_form_of_what_a_later_rule_set_brought() {
+    let mut newer = World::open(fixtures::newest());
+    let mut older = World::ready();
+    for (who, body) in samples::news(&newer) {
+        assert_eq!(body.since(), 2, "{body:?}");
+        newer.clone().say(who, body).unwrap();
+    }
+    newer.adopt(fixtures::client("north"));
+    let named = |world: &World| {
+        let client = Some(name("north"));
+        Body::Request(custody::payment::Request { client, ..world.request(&[("acme", 100_000)]) })
+    };
+    let ask = named(&newer);
+    newer.say("carol", ask).unwrap();
+    let ask = named(&older);
+    let client = Body::Freeze(Freeze { scope: Scope::Client(name("north")) });
+    let news = samples::news(&older).into_iter().chain([("carol", ask), ("alarm", client)]);
+    for (who, body) in news.collect::<Vec<_>>() {
+        let who = if who == "watcher" { "server" } else { who };
+        invalid(older.say(who, body), Rule::Form);
+    }
+    // Nor does it stand in a genesis.
+    for change in [
+        |g: &mut Genesis| g.machines[1].grants.push(Grant::Observe),
+        |g: &mut Genesis| g.policy = fixtures::policy_of(2, &[rule()], 0),
+    ] {
+        let mut early = fixtures::genesis();
+        change(&mut early);
+        refused(early.check(), Rule::Form);
+        let full = fixtures::policy_of(2, &[rule()], 0);
+        Genesis { rules: 2, policy: full, ..early }.check().unwrap();
+    }
+}
+
+/// A field that is not written when absent has one form only: without it.
+#[test]
+fn deny_p1_form_of_a_client_that_is_null() {
+    let mut world = World::open(fixtures::newest());
+    for (change, form) in [("\"client\":null,", true), ("", false)] {
+        let ask = Body::Request(world.request(&[("acme", 100_000)]));
+        let envelope =
+            altered(&mut world, ask, |p| p.replace("\"despite\"", &format!("{change}\"despite\"")));
+        match form {
+            true => invalid(world.submit(envelope), Rule::Form),
+            false => drop(world.submit(envelope).unwrap()),
+        }
+    }
 }
 
 #[test]
@@ -134,16 +186,17 @@ fn envelopes_on_both_sides_of_their_limit() {
 
 #[test]
 fn allow_p1_signature() {
-    let mut world = World::ready();
-    for (who, body) in samples::statements(&mut world) {
-        world.clone().say(who, body).unwrap();
+    for mut world in [World::ready(), World::open(fixtures::newest())] {
+        for (who, body) in samples::statements(&mut world) {
+            world.clone().say(who, body).unwrap();
+        }
     }
 }
 
 /// An unsigned or wrongly signed statement of every kind makes its batch invalid and uses nothing up.
 #[test]
 fn deny_p1_signature() {
-    let mut world = World::ready();
+    let mut world = World::open(fixtures::newest());
     for (who, body) in samples::statements(&mut world) {
         let envelope = world.sign(who, body);
         let unsigned = edited(&envelope, |e| e["signatures"] = Value::Array(Vec::new()));
@@ -355,6 +408,36 @@ fn allow_p5_reference() {
     let (mut world, coin, request) = asked();
     let draft = world.draft(&[request], &[coin], 1_000);
     world.pay(&[request], &draft).unwrap();
+    let mut world = World::segregated();
+    let scopes = [Scope::Wallet(name("main")), Scope::Client(name("north")), Scope::Asset(ASSET.into())];
+    for scope in scopes {
+        world.say("alarm", Body::Freeze(Freeze { scope })).unwrap();
+    }
+}
+
+/// CAIP-19 id of the coin of regtest.
+const ASSET: &str = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328/slip44:1";
+
+/// A freeze, a request or an allocation that names what is not here.
+#[test]
+fn deny_p5_reference_of_clients_and_scopes() {
+    let mut world = World::segregated();
+    let scopes = [
+        Scope::Wallet(name("spare")),
+        Scope::Client(name("nobody")),
+        Scope::Asset("bip122:000000000019d6689c085ae165831e93/slip44:0".into()),
+        Scope::Asset(String::new()),
+    ];
+    let freezes = scopes.map(|scope| ("alarm", Body::Freeze(Freeze { scope })));
+    let client = Some(name("nobody"));
+    let ask = custody::payment::Request { client, ..world.request(&[("acme", 100_000)]) };
+    let allocate =
+        Allocate { wallet: name("main"), client: name("nobody"), branch: Branch::Receive, count: 1 };
+    for (who, body) in
+        freezes.into_iter().chain([("carol", Body::Request(ask)), ("server", Body::Allocate(allocate))])
+    {
+        invalid(world.say(who, body), Rule::Reference);
+    }
 }
 
 #[test]
@@ -397,6 +480,44 @@ fn allow_p19_grant() {
     let ask = world.request(&[("acme", 100_000)]);
     world.say("teller", Body::Request(ask)).unwrap();
     world.say("alarm", Body::Freeze(Freeze { scope: Scope::Everything })).unwrap();
+    let mut world = World::open(fixtures::newest());
+    world.say("watcher", observe(1)).unwrap();
+}
+
+fn observe(size: u64) -> Body {
+    Body::Observe(Observe { log: name("observation"), size, root: Hash([3; 32]) })
+}
+
+#[test]
+fn deny_p19_grant_of_observers() {
+    let mut world = World::open(fixtures::newest());
+    for who in ["server", "alarm", "alice", "s1"] {
+        rejected(world.say(who, observe(1)), Rule::Grant);
+    }
+    rejected(world.say("watcher", Body::Freeze(Freeze { scope: Scope::Everything })), Rule::Grant);
+}
+
+#[test]
+fn allow_p7_observation() {
+    let mut world = World::open(fixtures::newest());
+    let other = Observe { log: name("deposits"), size: 1, root: Hash([4; 32]) };
+    for body in [observe(1), observe(2), Body::Observe(other), observe(canon::INTEGER_LIMIT - 1)] {
+        world.say("watcher", body).unwrap();
+    }
+    let last = world.state.observations().get(&name("observation")).unwrap();
+    assert_eq!((last.size, last.root, last.at), (canon::INTEGER_LIMIT - 1, Hash([3; 32]), world.time));
+    assert_eq!(world.state.observations().len(), 2);
+}
+
+#[test]
+fn deny_p7_observation() {
+    let mut world = World::open(fixtures::newest());
+    rejected(world.say("watcher", observe(0)), Rule::Observation);
+    world.say("watcher", observe(5)).unwrap();
+    for size in [0, 4, 5] {
+        rejected(world.say("watcher", observe(size)), Rule::Observation);
+    }
+    assert_eq!(world.state.observations().get(&name("observation")).unwrap().size, 5);
 }
 
 #[test]
