@@ -17,6 +17,7 @@ needed_always='
 gcc|command -v cc|links Rust programs; compiles libsecp256k1 and the assembly of the TLS library
 libc6-dev|test -e /usr/include/stdio.h|headers of the C library for the same
 git|command -v git|lists the files of the repository for the tidy tests
+postgresql|ls /usr/lib/postgresql/*/bin/initdb|the books are tested on clusters of their own, never on the one that Debian starts
 '
 needed_for_bitcoind='
 g++|command -v c++|compiles Bitcoin Core

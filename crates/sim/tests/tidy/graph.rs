@@ -13,15 +13,18 @@ use crate::{TRUSTED, none, output, root};
 /// Which crate may name which of ours. `sim` may name all.
 const EDGES: &[(&str, &[&str])] = &[
     ("custody", &[]),
-    ("fixtures", &["custody", "chain"]),
+    ("fixtures", &["custody", "chain", "builder"]),
     ("chain", &["custody"]),
+    ("builder", &["custody", "chain"]),
     ("keys", &["custody", "chain"]),
     ("wire", &["custody"]),
     ("signer", &["custody", "chain", "keys", "wire"]),
     ("approver", &["custody", "chain", "keys"]),
     ("ceremony", &["custody", "chain", "keys"]),
     ("evidence", &["custody", "chain"]),
-    ("server", &["custody", "chain", "wire", "evidence"]),
+    ("deposits", &["custody"]),
+    ("server", &["custody", "chain", "builder", "wire", "evidence"]),
+    ("ledger", &["custody"]),
     ("cli", &["custody", "chain", "keys", "wire", "approver", "evidence"]),
 ];
 

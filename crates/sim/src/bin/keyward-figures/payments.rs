@@ -109,6 +109,7 @@ fn last_approvals(story: &Story, runs: Runs) -> Result<Vec<Duration>, Failure> {
             renews: None,
             despite: Vec::new(),
             note: None,
+            client: None,
         };
         let id = carol.request(ask)?;
         let shown = alice.view(id)?;

@@ -1,0 +1,7 @@
+//! Deposits on a chain of real blocks in memory.
+
+mod cases;
+mod common;
+mod log;
+mod model;
+mod node;
