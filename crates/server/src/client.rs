@@ -59,7 +59,7 @@ fn serve(desk: &Desk, node: &Client, mut connection: Connection) {
             Err(_) => return,
         };
         // A key that was revoked meanwhile is served no more.
-        if desk.core().replica.state().tls_owner(&peer).is_none() {
+        if !desk.serves(&peer) {
             return;
         }
         let answer = match message {

@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use custody::genesis::Genesis;
 use custody::name::{Label, Name};
+use custody::state::Owner;
 use custody::statement::{Body, ENVELOPE_LIMIT_BYTES, Envelope, Statement};
-use custody::{Blob, Hash};
+use custody::{Blob, Hash, PublicKey};
 use serde::{Deserialize, Serialize};
 use wire::message::{FromCosigner, FromServer, Log, PaymentStatus, ToCosigner};
 
@@ -177,6 +178,12 @@ fn load_facts(path: &Path) -> Result<(Lines, Remembered), DiskError> {
 }
 
 impl Desk {
+    /// Whether somebody with this TLS key is a client: people and machines. Co-signers never dial out, so
+    /// whoever shows such a key here stole it.
+    pub(crate) fn serves(&self, key: &PublicKey) -> bool {
+        matches!(self.core().replica.state().tls_owner(key), Some(Owner::Person(_) | Owner::Machine(_)))
+    }
+
     /// Opens a data directory: replays the log that is there, and takes up what waited.
     pub(crate) fn open(
         directory: &Path,

@@ -91,9 +91,7 @@ impl Server {
         }
         // Weak, so that the listener's closure does not keep the desk alive.
         let known = Arc::downgrade(&desk);
-        let allow = move |key: &[u8; 32]| {
-            known.upgrade().is_some_and(|desk| desk.core().replica.state().tls_owner(&Hash(*key)).is_some())
-        };
+        let allow = move |key: &[u8; 32]| known.upgrade().is_some_and(|desk| desk.serves(&Hash(*key)));
         let listener = Listener::bind(setup.listen, desk.keys.tls(), Arc::new(allow))?;
         let searched = Client::new(setup.node, setup.node_cookie.clone());
         let node = Client::new(setup.node, setup.node_cookie);

@@ -61,10 +61,12 @@ fn whatever_comes_in_an_honest_client_is_served() {
     wait("the freeze", || (house.state().freezes().len() == 1).then_some(()));
 }
 
-/// A key that nobody enrolled, bytes that are no TLS, and more silent connections than there are places for
+/// A key that nobody enrolled, a co-signer's own key, bytes that are no TLS, and more silent connections than there are places for
 /// handshakes.
 fn strangers(house: &House) {
-    assert!(matches!(connect(house, "mallory"), Err(WireError::Refused { .. })));
+    for who in ["mallory", "s1"] {
+        assert!(matches!(connect(house, who), Err(WireError::Refused { .. })), "{who}");
+    }
     for bytes in [&b"GET / HTTP/1.1\r\nHost: server\r\n\r\n"[..], &[0; 4096], &[0x16, 3, 1, 0xff, 0xff]] {
         let mut stream = TcpStream::connect(house.address()).unwrap();
         stream.write_all(bytes).unwrap();
