@@ -213,7 +213,7 @@ impl State {
     ) -> Result<(), Refusal> {
         let resume = policy.governance.get(&Kind::Resume);
         let quorum = resume.is_some_and(|g| g.approvals.iter().any(|path| seat(path, approvers, self)));
-        for (id, freeze) in self.freezes.iter().filter(|(_, f)| stops(&f.scope, request)) {
+        for (id, freeze) in self.freezes.iter().filter(|(_, f)| f.scope.stops(request)) {
             let despite = request.is_cancel() && request.despite.contains(id) && quorum;
             ensure(despite, Rule::Frozen, || {
                 format!("frozen by {} at {} (freeze {id})", freeze.by, freeze.at)
@@ -437,18 +437,20 @@ impl State {
     /// Whether a bump may leave a lineage out: it expired, was cancelled, or is frozen.
     fn may_leave_out(&self, lineage: &Hash, time: u64) -> bool {
         let latest = self.lineages.get(lineage).and_then(|l| self.requests.get(&l.latest));
-        let frozen = |r: &RequestRecord| self.freezes.iter().any(|(_, f)| stops(&f.scope, &r.request));
+        let frozen = |r: &RequestRecord| self.freezes.iter().any(|(_, f)| f.scope.stops(&r.request));
         self.is_over(lineage, time) || latest.is_some_and(frozen)
     }
 }
 
-/// Whether a freeze of this scope stops a request.
-fn stops(scope: &Scope, request: &Request) -> bool {
-    match scope {
-        // A deployment has one network and one asset, and freezes of others are not taken in.
-        Scope::Everything | Scope::Asset(_) => true,
-        Scope::Wallet(wallet) => *wallet == request.wallet,
-        Scope::Client(client) => request.client.as_ref() == Some(client),
+impl Scope {
+    /// Whether a freeze of this scope stops a request (P16).
+    pub fn stops(&self, request: &Request) -> bool {
+        match self {
+            // A deployment has one network and one asset, and freezes of others are not taken in.
+            Self::Everything | Self::Asset(_) => true,
+            Self::Wallet(wallet) => *wallet == request.wallet,
+            Self::Client(client) => request.client.as_ref() == Some(client),
+        }
     }
 }
 

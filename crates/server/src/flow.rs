@@ -16,7 +16,7 @@ use custody::payment::{
 };
 use custody::policy::Ask;
 use custody::rule::{Refusal, Rule};
-use custody::state::{Authorisation, RequestRecord, State};
+use custody::state::{Authorisation, FreezeRecord, RequestRecord, State};
 use custody::{Blob, Hash};
 
 use crate::office::subsets;
@@ -122,7 +122,10 @@ impl View<'_> {
         let policy = self.state.policy();
         let (policy, hash) =
             policy.ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
-        if let Some((id, _)) = self.state.freezes().iter().find(|(id, _)| !request.despite.contains(id)) {
+        let mut freezes = self.state.freezes().iter();
+        let stops =
+            |(id, f): &(&Hash, &FreezeRecord)| f.scope.stops(request) && !request.despite.contains(id);
+        if let Some((id, _)) = freezes.find(stops) {
             return Err(Refusal::new(Rule::Frozen, format!("frozen by {id}")));
         }
         let kind =

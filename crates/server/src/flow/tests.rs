@@ -4,7 +4,7 @@ use custody::document::activation_message;
 use custody::payment::Request;
 use custody::statement::{Body, Freeze, Scope};
 use fixtures::world::Coin;
-use fixtures::{Account, DAY, World, destination, name};
+use fixtures::{Account, DAY, World, client, destination, name, newest};
 
 use super::*;
 
@@ -348,6 +348,43 @@ fn nothing_frozen_is_proposed_or_ordered_and_the_reason_is_known() {
     let (wants, refusals) = bench.view().to_sign(|_| false);
     assert!(wants.is_empty());
     assert_eq!(refusals[&authorisation].rule, Rule::Frozen);
+}
+
+#[test]
+fn a_freeze_of_something_else_stops_nothing_here() {
+    let mut bench = Bench { world: World::open(newest()), ..Bench::new() };
+    bench.coin(1_000_000, 6);
+    bench.world.adopt(client("north"));
+    let id = bench.asked(100_000);
+    let say =
+        |bench: &mut Bench, who: &str, scope| bench.world.say(who, Body::Freeze(Freeze { scope })).unwrap();
+    say(&mut bench, "dave", Scope::Client(name("north")));
+    assert_eq!(bench.ready(), [id], "the request names no client");
+    say(&mut bench, "dave", Scope::Wallet(name("main")));
+    assert!(bench.ready().is_empty());
+    assert_eq!(bench.view().open()[0].1.as_ref().unwrap_err().rule, Rule::Frozen);
+}
+
+/// P29: neither proposed anew nor taken into the bump of a companion that was renewed.
+#[test]
+fn what_lapsed_with_a_rule_set_is_left_alone() {
+    let mut bench = Bench::with_coins(&[1_000_000, 500_000]);
+    let mut both = vec![bench.asked(100_000), bench.asked(200_000)];
+    both.sort();
+    let paid = bench.pay(&both).unwrap();
+    bench.say(&paid);
+    bench.asked(50_000);
+    assert_eq!(bench.ready().len(), 1);
+    let rules = custody::rule_set::rule_set_hash(2).unwrap();
+    bench.world.upgrade(custody::document::Upgrade { version: 2, rules });
+    bench.world.tick(1);
+    assert!(bench.view().open().is_empty());
+    let renewal = Request { renews: Some(both[0]), ..bench.world.request(&[("acme", 150_000)]) };
+    let renewal = bench.world.asked(renewal);
+    assert_eq!(bench.ready(), [renewal]);
+    let again = bench.pay(&[renewal]).unwrap();
+    assert_eq!(again.requests, [renewal]);
+    bench.say(&again);
 }
 
 #[test]
