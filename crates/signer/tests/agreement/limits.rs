@@ -5,7 +5,7 @@ use ed25519_dalek::SigningKey;
 
 use super::signer::agreement::{
     Agreement, App, Certificate, Committee, CommitteeError, Decision, EVIDENCE_PER_MEMBER, Input, LOG_BYTES,
-    MEMBERS_MAX, MEMBERS_MIN, MESSAGE_MAX_BYTES, Message, Output, ROUNDS_AHEAD, Seat, TimerId,
+    MEMBERS_MAX, MEMBERS_MIN, MESSAGE_MAX_BYTES, Message, Output, RETRANSMIT_MS, ROUNDS_AHEAD, Seat, TimerId,
     UNFINAL_HEIGHTS, VALUE_MAX_BYTES, VOTES_MAX, Vote, value_hash,
 };
 use super::signer::tendermint::{Judgement, Kind, Step};
@@ -412,4 +412,29 @@ fn a_log_that_was_replaced_remembers_what_matters() {
     }
     assert_eq!(again.answers().len(), 3);
     assert!(!again.may_release(), "it forgot that its disk was restored");
+}
+
+/// Whoever precommits last for what the others decided without it decides too, and is sent nothing. One
+/// that says it again is stuck, and one that voted for something else is behind: both are helped.
+#[test]
+fn the_last_precommit_needs_no_help_and_a_stuck_member_gets_it() {
+    let mut app = Plain::default();
+    let (mut it, world) = alone(0, &mut app);
+    hear(&mut it, &mut app, Message::Decision(decision(&world, &[1], &[0, 1, 2])));
+    let helped = |outputs: &[Output], who: usize| {
+        let decision = |bytes: &[u8]| matches!(Message::decode(bytes), Some(Message::Decision(_)));
+        let to =
+            |o: &Output| matches!(o, Output::Send { to: Some(to), bytes } if *to == who && decision(bytes));
+        outputs.iter().any(to)
+    };
+    let votes = |by, kind, value| {
+        let vote = world.vote(by, 1, 3, kind, value);
+        Input::Message(Message::Votes(vec![vote]).encode().expect("short"))
+    };
+    let precommit = || votes(3, Kind::Precommit, Some(value_hash(&[1])));
+    assert!(!helped(&it.step(&mut app, 0, precommit()), 3));
+    assert!(!helped(&it.step(&mut app, RETRANSMIT_MS - 1, precommit()), 3), "repeated by the relay");
+    assert!(helped(&it.step(&mut app, RETRANSMIT_MS, precommit()), 3));
+    assert!(helped(&it.step(&mut app, 0, votes(1, Kind::Precommit, None)), 1));
+    assert!(helped(&it.step(&mut app, 0, votes(2, Kind::Prevote, Some(value_hash(&[1])))), 2));
 }
