@@ -1,4 +1,4 @@
-//! The only parser of transactions.
+//! The only parser of transactions that a decision rests on.
 //!
 //! Everything that Keyward believes about a transaction, an address or a block of Bitcoin it has from
 //! here: [`BitcoinDecoder`] reads them for the rules of `custody`, [`digest`] turns a decoded
