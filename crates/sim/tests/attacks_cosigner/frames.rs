@@ -1,102 +1,38 @@
 //! Frames that no program of ours would send, at the listener of a real signer: the peer is made of a TLS
 //! library alone.
 
+#[path = "../../../wire/tests/common/mod.rs"]
+mod peer;
+
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use custody::Hash;
-use rustls::client::AlwaysResolvesClientRawPublicKeys;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs::{default_provider, kx_group, sign::any_eddsa_type};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use peer::{RawStream, raw_client, raw_key_of};
 use sim::attacker::Scene;
 use wire::message::{FromCosigner, ToCosigner};
 
-type Raw = StreamOwned<ClientConnection, TcpStream>;
-
-#[derive(Debug)]
-struct TrustAnything;
-
-impl ServerCertVerifier for TrustAnything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
 /// An admitted connection with the TLS key of a person, on which anything can be sent.
-fn raw(address: SocketAddr, as_whom: &str) -> Raw {
+fn raw(address: SocketAddr, as_whom: &str) -> RawStream {
     let key = fixtures::key(&format!("{as_whom}/tls"));
-    // The heads of the DER forms of RFC 8410.
-    let (secret, public) = (
-        b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20",
-        b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00",
-    );
-    let pkcs8 = [&secret[..], &key.to_bytes()].concat();
-    let spki = [&public[..], key.verifying_key().as_bytes()].concat();
-    let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).unwrap();
-    let shown = Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing));
-    let mut provider = default_provider();
-    provider.kx_groups = vec![kx_group::X25519MLKEM768];
-    let config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAnything))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(shown)));
-    let tls = ClientConnection::new(Arc::new(config), ServerName::from(address.ip())).unwrap();
-    let socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut stream = StreamOwned::new(tls, socket);
+    // The head of the DER form of RFC 8410.
+    let head = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
+    let spki = [&head[..], key.verifying_key().as_bytes()].concat();
+    let mut stream = raw_client(address, raw_key_of(spki, key.to_bytes()));
     let mut admitted = [9];
     stream.read_exact(&mut admitted).unwrap();
     assert_eq!(admitted, [0]);
     stream
 }
 
-fn send(stream: &mut Raw, bytes: &[u8]) -> std::io::Result<()> {
+fn send(stream: &mut RawStream, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(bytes)?;
     stream.flush()
 }
 
 /// Whether the other side ends the connection without another word.
-fn is_cut(stream: &mut Raw) -> bool {
+fn is_cut(stream: &mut RawStream) -> bool {
     let mut rest = Vec::new();
     !matches!(stream.read_to_end(&mut rest), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
         && rest.is_empty()
