@@ -200,6 +200,13 @@ fn deny_p29_rule_set() {
     refused(world.try_batch(&batch), Rule::RuleSet);
     let (batch, left_out) = world.state.compose(world.time, &[], &world.decoder);
     assert!(batch.entries.is_empty() && left_out.is_empty());
+    // Nor under one of a version that it has and another content.
+    let mut world = World::ready();
+    world.upgrade(Upgrade { version: 2, ..foreign_rules() });
+    world.tick(1);
+    assert_eq!(world.state.clock().rules, 2);
+    let batch = world.batch(world.time, &[]);
+    refused(world.try_batch(&batch), Rule::RuleSet);
     // Nor does it begin under one.
     let unknown = Genesis { rules: 1_000, ..genesis() };
     assert_eq!(State::new(unknown).unwrap_err().rule, Rule::RuleSet);
