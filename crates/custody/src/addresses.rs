@@ -22,13 +22,13 @@ impl State {
     }
 
     /// Whether each address of the wallet belongs to one client; rule set 1 did not ask.
-    fn segregated(&self, wallet: &Wallet) -> bool {
+    pub fn segregated(&self, wallet: &Wallet) -> bool {
         self.clock.rules >= 2 && wallet.model == Model::Three
     }
 
     /// Whether an index may be used for a client: where addresses belong to clients it was allocated to
     /// that one, and no gap counts.
-    pub(crate) fn belongs(&self, wallet: &Wallet, branch: Branch, index: u32, client: Option<&Name>) -> bool {
+    pub fn belongs(&self, wallet: &Wallet, branch: Branch, index: u32, client: Option<&Name>) -> bool {
         !self.segregated(wallet) || (client.is_some() && self.client_of(&wallet.id, branch, index) == client)
     }
 

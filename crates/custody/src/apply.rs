@@ -435,8 +435,9 @@ impl State {
             format!("{owner} is not enrolled to ask for payments")
         })
         .map_err(rejected)?;
-        self.check_request(request, decoder).map_err(rejected)?;
+        self.check_request(request, &owner, decoder).map_err(rejected)?;
         let lineage = request.renews.and_then(|old| self.requests.get(&old)).map_or(id, |old| old.lineage);
+        let renewed_by = self.withdraw(&id, request, &owner);
         let record = RequestRecord {
             request: request.clone(),
             requester: owner,
@@ -444,14 +445,14 @@ impl State {
             rules: self.clock.rules,
             approvals: BTreeMap::new(),
             lineage,
-            renewed_by: None,
+            renewed_by,
             authorised: Vec::new(),
         };
         self.requests.put(&mut self.facts, id, record);
         Ok(())
     }
 
-    fn check_request(&self, request: &Request, decoder: &dyn Decoder) -> Result<(), Refusal> {
+    fn check_request(&self, request: &Request, owner: &Owner, decoder: &dyn Decoder) -> Result<(), Refusal> {
         let form = |holds: bool, why: &str| ensure(holds, Rule::Request, || why.into());
         form(request.outputs.len() <= OUTPUTS_LIMIT, "a request has at most 32 outputs")?;
         form(request.amount().is_some(), "the amounts are more than there is")?;
@@ -461,6 +462,8 @@ impl State {
         form(request.fee_max > Sats(0), "a fee ceiling of zero: nothing could pay it")?;
         form(request.despite.is_empty() || request.is_cancel(), "only a cancel leaves despite a freeze")?;
         self.check_client_named(request)?;
+        let names = request.renews.is_some() || !request.is_cancel();
+        form(names, "a request without outputs cancels another: name it")?;
         for output in &request.outputs {
             let id = &output.destination;
             let found = self.document(Kind::Destination, id.as_str());
@@ -476,23 +479,7 @@ impl State {
                 format!("{} to {id} is dust: nodes relay {dust} and more", output.amount)
             })?;
         }
-        let renewal = |holds: bool, why: &str| ensure(holds, Rule::Renewal, || why.into());
-        match request.renews.and_then(|old| self.requests.get(&old)) {
-            None => form(!request.is_cancel(), "a request without outputs cancels another: name it"),
-            Some(old) => {
-                renewal(
-                    old.request.wallet == request.wallet,
-                    "a renewal stays in the wallet of the old request",
-                )?;
-                let open = request.renews.is_some_and(|id| self.in_line(&id, old));
-                renewal(open, "the request was renewed already: renew the later one")?;
-                let anchored = self.lineages.get(&old.lineage).is_some();
-                renewal(
-                    anchored || !request.is_cancel(),
-                    "nothing was authorised for the request, so there is nothing to cancel: let it end",
-                )
-            }
-        }
+        self.check_renewal(request, owner)
     }
 
     fn authorise(

@@ -132,7 +132,9 @@ impl State {
         ensure(!self.has_lapsed(record), Rule::Lapsed, || {
             format!("the request lapsed with rule set {}; renew it under the one in force", record.rules)
         })?;
-        ensure(self.in_line(id, record), Rule::Renewal, || "the request was renewed by another".into())?;
+        ensure(self.in_line(id, record), Rule::Renewal, || {
+            "another request took its place, or who asked for it withdrew it".into()
+        })?;
         let amount = request.amount();
         let amount = amount.ok_or_else(|| Refusal::new(Rule::Request, "the amounts overflow"))?;
         let share_ok = request.is_cancel() || fee_within_share(fee, amount, request.fee_max_ppm);
@@ -180,8 +182,12 @@ impl State {
     }
 
     /// Whether a request may still be paid: of the requests of one lineage, the one that was authorised
-    /// last, and those that renew it. A lineage never goes back.
-    pub(crate) fn in_line(&self, id: &Hash, record: &RequestRecord) -> bool {
+    /// last, and those that renew it. A lineage never goes back, and
+    /// what was withdrawn never returns.
+    pub fn in_line(&self, id: &Hash, record: &RequestRecord) -> bool {
+        if record.renewed_by.is_some() {
+            return false;
+        }
         let Some(lineage) = self.lineages.get(&record.lineage) else { return true };
         let mut next = Some(*id);
         while let Some(id) = next {
@@ -191,6 +197,47 @@ impl State {
             next = self.requests.get(&id).and_then(|r| r.request.renews);
         }
         false
+    }
+
+    /// P23: a renewal is of the same wallet, of a request that may still be paid; a cancel has something to
+    /// cancel.
+    pub(crate) fn check_renewal(&self, request: &Request, by: &Owner) -> Result<(), Refusal> {
+        let renewal = |holds: bool, why: &str| ensure(holds, Rule::Renewal, || why.into());
+        let Some((id, old)) = request.renews.and_then(|id| Some((id, self.requests.get(&id)?))) else {
+            return Ok(());
+        };
+        let same = old.request.wallet == request.wallet;
+        renewal(same, "a renewal stays in the wallet of the old request")?;
+        renewal(self.in_line(&id, old), "the request was renewed or withdrawn: renew a later one")?;
+        let anchored = self.lineages.get(&old.lineage).is_some();
+        renewal(
+            anchored || !request.is_cancel() || self.withdraws(request, by),
+            "nothing was authorised for the request yet: only who asked for it withdraws it, else let it end",
+        )
+    }
+
+    /// Whether a request ends at once what it renews: a cancel by who asked for that, before anything was
+    /// authorised for it (P23, since rule set 2). It takes no approvals, for it only takes authority away.
+    pub fn withdraws(&self, request: &Request, by: &Owner) -> bool {
+        let old = request.renews.and_then(|old| self.requests.get(&old));
+        let own = |old: &RequestRecord| old.requester == *by && self.lineages.get(&old.lineage).is_none();
+        self.clock.rules >= 2 && request.is_cancel() && old.is_some_and(own)
+    }
+
+    /// Ends what a request withdraws, and of what that renews all that the same one asked for. Returns what
+    /// took their place and its own, for with that it is over itself.
+    pub(crate) fn withdraw(&mut self, id: &Hash, request: &Request, by: &Owner) -> Option<Hash> {
+        let place = self.withdraws(request, by).then_some(*id)?;
+        let mut next = request.renews;
+        while let Some((old_id, mut old)) = next.and_then(|old| Some((old, self.requests.get(&old)?.clone())))
+        {
+            next = old.request.renews;
+            if old.requester == *by {
+                old.renewed_by = Some(place);
+                self.requests.put(&mut self.facts, old_id, old);
+            }
+        }
+        Some(place)
     }
 
     /// The people whose approvals of a request count at `time`: given under the policy in force, by a

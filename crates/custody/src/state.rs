@@ -147,7 +147,7 @@ pub struct RequestRecord {
     pub approvals: BTreeMap<Name, Approval>,
     /// The first request of its chain of renewals; its own id when it renews nothing.
     pub lineage: Hash,
-    /// The request that took its place.
+    /// The request that took its place, or withdrew it; of one that withdraws, itself.
     pub renewed_by: Option<Hash>,
     /// The transactions that were allowed for it, in order.
     pub authorised: Vec<Hash>,

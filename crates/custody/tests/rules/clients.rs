@@ -1,8 +1,8 @@
 //! Whose coins move: wallets in which each address belongs to one client (P25), and freezes of a part (P16).
 
 use custody::Hash;
-use custody::document::{Document, Model, Resume};
-use custody::effects::{Branch, Decoder as _};
+use custody::document::{DestinationKind, Document, Model, Resume};
+use custody::effects::{Branch, Decoder as _, Sats};
 use custody::payment::{Allocate, Request};
 use custody::rule::Rule;
 use custody::statement::{Body, Freeze, Scope};
@@ -138,6 +138,47 @@ fn rule_set_1_did_not_bind_clients() {
     let request = world.asked(world.request(&[("acme", 100_000)]));
     let draft = world.draft(&[request], &[coin], 1_000);
     world.pay(&[request], &draft).unwrap();
+}
+
+/// Consolidation, and coins that move to another own wallet: an own address is a destination like any other, beside
+/// the change. Signers need no exception for it, and policies know it by its kind.
+#[test]
+fn own_addresses_are_paid_as_destinations() {
+    let mut world = World::segregated();
+    let own = |world: &World, account: u32, index: u32| {
+        let script = world.decoder.own_script(&Account::new(account).key(), Branch::Receive, index).unwrap();
+        world.decoder.address(&script).unwrap()
+    };
+    for (id, account, index) in [("vault", 0, 1), ("cold", 1, 0), ("beyond", 0, 1_000)] {
+        let Document::Destination(mut destination) = fixtures::destination(id) else { unreachable!() };
+        (destination.kind, destination.address) = (DestinationKind::Own, own(&world, account, index));
+        world.adopt_as("dave", Document::Destination(destination), &["alice", "bob"]);
+    }
+    // Two coins become one at another address of the same client, without change.
+    let coins = [coin(&mut world, 0), coin(&mut world, 0)];
+    let ask = |world: &World, outputs: &[(&str, u64)]| Request {
+        client: Some(name("north")),
+        ..world.request(outputs)
+    };
+    let whole = world.asked(ask(&world.clone(), &[("vault", 999_000)]));
+    let draft = world.draft(&[whole], &coins, 1_000);
+    assert_eq!((draft.change, draft.outputs.len()), (None, 1));
+    world.pay(&[whole], &draft).unwrap();
+    // Beside change, twice the same address, and one of another own wallet.
+    let rest = coin(&mut world, 1);
+    let parts = [("vault", 100_000), ("vault", 100_000), ("cold", 50_000), ("beyond", 50_000)];
+    let parts = world.asked(ask(&world.clone(), &parts));
+    let draft = world.draft(&[parts], &[rest], 1_000);
+    assert_eq!((draft.change, draft.outputs.len()), (Some(0), 5));
+    // An own address that nobody asked for is still nobody's.
+    let mut less = draft.clone();
+    less.outputs.swap_remove(0);
+    invalid(world.clone().pay(&[parts], &less), Rule::Outputs);
+    let mut more = draft.clone();
+    more.outputs[4].1 = Sats(draft.outputs[4].1.0 - 100_000);
+    more.outputs.push(draft.outputs[0].clone());
+    invalid(world.clone().pay(&[parts], &more), Rule::Outputs);
+    world.pay(&[parts], &draft).unwrap();
 }
 
 // ---- P16, freezes of a part

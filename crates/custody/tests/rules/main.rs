@@ -12,6 +12,7 @@ mod policy;
 mod reductions;
 mod register;
 mod statements;
+mod withdrawn;
 
 use std::fmt::Debug;
 
