@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::Hash;
 use crate::document::{
-    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Model, Person, Slot, Wallet,
+    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Person, Slot, Wallet,
     activation_message, verify,
 };
 use crate::effects::Decoder;
@@ -351,10 +351,10 @@ impl State {
         let same =
             self.wallet(&wallet.id).is_none_or(|w| (w.ceremony, w.slot) == (wallet.ceremony, wallet.slot));
         ceremony(same, "a wallet stays on its account: open another one")?;
-        let segregated = |w: &Wallet| w.model == Model::Three;
-        let kept = self.wallet(&wallet.id).is_none_or(|old| segregated(old) == segregated(wallet));
+        // The model says whose the coins are, in the books of the clients too.
+        let kept = self.wallet(&wallet.id).is_none_or(|old| old.model == wallet.model);
         ensure(kept || self.clock.rules < 2, Rule::Document, || {
-            "addresses of model 3 belong to one client each, others do not: open another wallet".into()
+            "a wallet keeps its custody model: open another one".into()
         })
     }
 

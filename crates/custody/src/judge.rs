@@ -133,7 +133,7 @@ impl State {
             format!("the request lapsed with rule set {}; renew it under the one in force", record.rules)
         })?;
         ensure(self.in_line(id, record), Rule::Renewal, || {
-            "another request took its place, or who asked for it withdrew it".into()
+            "another request took its place, or it was withdrawn".into()
         })?;
         let amount = request.amount();
         let amount = amount.ok_or_else(|| Refusal::new(Rule::Request, "the amounts overflow"))?;
@@ -212,27 +212,28 @@ impl State {
         let anchored = self.lineages.get(&old.lineage).is_some();
         renewal(
             anchored || !request.is_cancel() || self.withdraws(request, by),
-            "nothing was authorised for the request yet: only who asked for it withdraws it, else let it end",
+            "nothing was authorised yet: only who asked, or any person what a machine asked, withdraws it",
         )
     }
 
-    /// Whether a request ends at once what it renews: a cancel by who asked for that, before anything was
-    /// authorised for it (P23, since rule set 2). It takes no approvals, for it only takes authority away.
+    /// Whether a request ends at once what it renews: a cancel by who asked for that, or by any person if a
+    /// machine did, before anything was authorised for it (P23, since rule set 2). It takes no approvals, for
+    /// it only takes authority away.
     pub fn withdraws(&self, request: &Request, by: &Owner) -> bool {
         let old = request.renews.and_then(|old| self.requests.get(&old));
-        let own = |old: &RequestRecord| old.requester == *by && self.lineages.get(&old.lineage).is_none();
-        self.clock.rules >= 2 && request.is_cancel() && old.is_some_and(own)
+        let may = |old: &RequestRecord| may_take_back(by, old) && self.lineages.get(&old.lineage).is_none();
+        self.clock.rules >= 2 && request.is_cancel() && old.is_some_and(may)
     }
 
-    /// Ends what a request withdraws, and of what that renews all that the same one asked for. Returns what
-    /// took their place and its own, for with that it is over itself.
+    /// Ends what a request withdraws, and of what that renews all that the same one may take back. Returns
+    /// what took their place and its own, for with that it is over itself.
     pub(crate) fn withdraw(&mut self, id: &Hash, request: &Request, by: &Owner) -> Option<Hash> {
         let place = self.withdraws(request, by).then_some(*id)?;
         let mut next = request.renews;
         while let Some((old_id, mut old)) = next.and_then(|old| Some((old, self.requests.get(&old)?.clone())))
         {
             next = old.request.renews;
-            if old.requester == *by {
+            if may_take_back(by, &old) {
                 old.renewed_by = Some(place);
                 self.requests.put(&mut self.facts, old_id, old);
             }
@@ -499,6 +500,12 @@ impl Scope {
             Self::Client(client) => request.client.as_ref() == Some(client),
         }
     }
+}
+
+/// Whether somebody may withdraw a request: who asked for it, and any person what a machine asked, whose key
+/// may be stolen or revoked.
+fn may_take_back(by: &Owner, old: &RequestRecord) -> bool {
+    old.requester == *by || matches!((&old.requester, by), (Owner::Machine(_), Owner::Person(_)))
 }
 
 fn check_shape(effects: &Effects, tip: u32) -> Result<(), Refusal> {

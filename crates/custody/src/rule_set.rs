@@ -20,7 +20,9 @@ const ADDED: &[(u32, &str)] = &[
     (2, "wallet models 1P, 2P"),
     (2, "freeze scopes asset, wallet, client"),
     (2, "field client of a request"),
+    (2, "a wallet keeps its model"),
     (2, "a cancel by its requester withdraws a request for which nothing was authorised"),
+    (2, "so does a cancel by any person, of what a machine asked for"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

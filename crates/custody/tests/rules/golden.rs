@@ -73,9 +73,10 @@ fn the_second_golden_log_has_what_is_new() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
     let rejected: Vec<String> = golden_log(2).into_iter().flat_map(|line| line.outcomes).collect();
     assert!(rejected.contains(&Rule::Standing.id().to_owned()), "a lapsed proposal takes no approval");
-    assert!(rejected.contains(&Rule::Renewal.id().to_owned()), "only who asked withdraws");
+    assert!(rejected.contains(&Rule::Renewal.id().to_owned()), "not everybody withdraws");
+    assert!(rejected.contains(&Rule::Document.id().to_owned()), "a wallet keeps its model");
     let is_cancel = |body: &Body| matches!(body, Body::Request(request) if request.is_cancel());
-    assert_eq!(bodies(2).iter().filter(|body| is_cancel(body)).count(), 2, "one of them withdraws");
+    assert_eq!(bodies(2).iter().filter(|body| is_cancel(body)).count(), 3, "two of them withdraw");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn deny_p1_form() {
 fn deny_p1_form_of_what_a_later_rule_set_brought() {
     let mut newer = World::open(fixtures::newest());
     let mut older = World::ready();
-    for (who, body) in samples::news(&newer) {
+    for (who, body) in samples::news(&mut newer) {
         assert_eq!(body.since(), 2, "{body:?}");
         newer.clone().say(who, body).unwrap();
     }
@@ -84,7 +84,7 @@ fn deny_p1_form_of_what_a_later_rule_set_brought() {
     newer.say("carol", ask).unwrap();
     let ask = named(&older);
     let client = Body::Freeze(Freeze { scope: Scope::Client(name("north")) });
-    let news = samples::news(&older).into_iter().chain([("carol", ask), ("alarm", client)]);
+    let news = samples::news(&mut older).into_iter().chain([("carol", ask), ("alarm", client)]);
     for (who, body) in news.collect::<Vec<_>>() {
         let who = if who == "watcher" { "server" } else { who };
         invalid(older.say(who, body), Rule::Form);

@@ -1,11 +1,12 @@
-//! Who asked for a payment takes it back at once while nothing is authorised for it (P23, since rule set 2).
+//! Who asked for a payment takes it back at once while nothing is authorised for it, and any person what a
+//! machine asked (P23, since rule set 2).
 
 use custody::Hash;
-use custody::document::{Document, Grant};
+use custody::document::{Document, Grant, Revocation};
 use custody::payment::Request;
 use custody::rule::Rule;
 use custody::statement::Body;
-use fixtures::{Coin, DAY, World, newest};
+use fixtures::{Coin, DAY, World, id, machine, newest};
 
 use crate::{invalid, refused, rejected};
 
@@ -14,6 +15,15 @@ fn asked() -> (World, Coin, Hash) {
     let mut world = World::open(newest());
     let coin = world.coin(1_000_000);
     let request = world.asked(world.request(&[("acme", 400_000)]));
+    (world, coin, request)
+}
+
+/// The same by the machine `shop`.
+fn asked_by_shop() -> (World, Coin, Hash) {
+    let mut world = World::open(newest());
+    world.adopt(Document::Machine(machine("shop", &[Grant::Request])));
+    let coin = world.coin(1_000_000);
+    let request = world.asked_as("shop", world.request(&[("acme", 400_000)]), &["alice", "bob"]);
     (world, coin, request)
 }
 
@@ -58,14 +68,20 @@ fn allow_p23_renewal_that_withdraws() {
 /// A machine takes back what it asked for; approvals are none, before or after.
 #[test]
 fn allow_p23_renewal_that_withdraws_by_a_machine() {
-    let (mut world, coin, other) = asked();
-    world.adopt(Document::Machine(fixtures::machine("shop", &[Grant::Request])));
-    let request = world.request(&[("acme", 100_000)]);
-    let request = world.asked_as("shop", request, &["alice", "bob"]);
-    rejected(world.say("shop", cancel(&world, other)), Rule::Renewal);
+    let (mut world, coin, request) = asked_by_shop();
     world.say("shop", cancel(&world, request)).unwrap();
     withdrawn(&world, request, coin);
-    payable(&world, other, coin);
+}
+
+/// Else who stole the key of a machine asks for everything, and nobody can take that back once it is revoked.
+#[test]
+fn allow_p23_renewal_that_withdraws_what_a_machine_asked() {
+    let (mut world, coin, request) = asked_by_shop();
+    payable(&world, request, coin);
+    world.adopt(Document::Revocation(Revocation { key: id("shop") }));
+    payable(&world, request, coin);
+    world.say("carol", cancel(&world, request)).unwrap();
+    withdrawn(&world, request, coin);
 }
 
 /// Neither approvals nor renewals bring it back, and the withdrawal itself pays nothing.
@@ -95,6 +111,18 @@ fn deny_p23_renewal_that_withdraws_what_another_asked() {
     payable(&world, request, coin);
 }
 
+/// A machine is no person: it takes back neither what a person asked, nor what another machine did.
+#[test]
+fn deny_p23_renewal_that_withdraws_by_another_machine() {
+    let (mut world, coin, shops) = asked_by_shop();
+    world.adopt(Document::Machine(machine("teller", &[Grant::Request])));
+    let carols = world.asked(world.request(&[("acme", 400_000)]));
+    for request in [shops, carols] {
+        rejected(world.say("teller", cancel(&world, request)), Rule::Renewal);
+        payable(&world, request, coin);
+    }
+}
+
 #[test]
 fn deny_p23_renewal_that_withdraws_under_rule_set_1() {
     let (mut world, coin, request) = crate::asked();
@@ -102,7 +130,7 @@ fn deny_p23_renewal_that_withdraws_under_rule_set_1() {
     payable(&world, request, coin);
 }
 
-/// From the first authorisation on a cancel is a payment to oneself, which others approve.
+/// From the first authorisation on a cancel is a payment to oneself, which others approve, whoever asked.
 #[test]
 fn what_is_authorised_is_not_withdrawn() {
     let (mut world, coin, request) = asked();
@@ -118,6 +146,13 @@ fn what_is_authorised_is_not_withdrawn() {
     }
     world.pay(&[cancel], &draft).unwrap();
     refused(world.state.release(&paid, world.time, &world.decoder), Rule::Renewal);
+    let (mut world, coin, request) = asked_by_shop();
+    let draft = world.draft(&[request], &[coin], 1_000);
+    world.pay(&[request], &draft).unwrap();
+    for who in ["shop", "carol"] {
+        world.say(who, self::cancel(&world, request)).unwrap();
+        assert_eq!(renewed_by(&world, request), None);
+    }
 }
 
 /// Whichever comes first in a batch decides.
@@ -154,6 +189,24 @@ fn a_withdrawal_reaches_back_but_not_to_what_others_asked() {
     world.pay(&[carols], &draft).unwrap();
     for request in [first, second, cancel] {
         withdrawn(&world, request, coin);
+    }
+}
+
+/// A person who renews what a machine asked takes that back, too; a machine that renews what a person asked does not.
+#[test]
+fn a_withdrawal_reaches_back_to_what_machines_asked() {
+    let (mut world, coin, shops) = asked_by_shop();
+    let daves = world.asked_as("dave", renewal(&world, shops), &["alice", "bob"]);
+    world.say("dave", cancel(&world, daves)).unwrap();
+    for request in [shops, daves] {
+        withdrawn(&world, request, coin);
+    }
+    let carols = world.asked(world.request(&[("acme", 400_000)]));
+    for who in ["shop", "dave"] {
+        let shops = world.asked_as("shop", renewal(&world, carols), &["alice", "bob"]);
+        world.say(who, cancel(&world, shops)).unwrap();
+        withdrawn(&world, shops, coin);
+        payable(&world, carols, coin);
     }
 }
 
