@@ -20,6 +20,8 @@ pub enum RecordKind {
     Client,
     /// An address and whose it is.
     Address,
+    /// An own output in a block, unspent or not.
+    Coin,
     /// A deposit, from seen to credited.
     Deposit,
     /// A withdrawal, from requested to settled.
@@ -36,10 +38,11 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Wallet,
         Self::Client,
         Self::Address,
+        Self::Coin,
         Self::Deposit,
         Self::Withdrawal,
         Self::Consolidation,
@@ -54,6 +57,7 @@ impl RecordKind {
             Self::Wallet => "wallet",
             Self::Client => "client",
             Self::Address => "address",
+            Self::Coin => "coin",
             Self::Deposit => "deposit",
             Self::Withdrawal => "withdrawal",
             Self::Consolidation => "consolidation",
