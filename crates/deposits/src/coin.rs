@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::state::Step;
 use crate::watched::Address;
 
+/// An output as people write it: `txid:vout`, the txid in the byte order of block explorers. The id of its records.
+pub fn outpoint_text(of: &OutPoint) -> String {
+    format!("{}:{}", Txid::from_byte_array(of.txid.0), of.vout)
+}
+
 /// A block that was connected.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,11 +43,10 @@ pub struct DepositId {
 
 impl fmt::Display for DepositId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OutPoint { txid, vout } = self.outpoint;
         // The start of a block's hash is zeros, so its end is shown; the connection alone is unique.
         let block = BlockHash::from_byte_array(self.place.block.0).to_string();
         let end = block.get(48..).unwrap_or_default();
-        write!(f, "{}:{vout}@{end}#{}", Txid::from_byte_array(txid.0), self.place.connection)
+        write!(f, "{}@{end}#{}", outpoint_text(&self.outpoint), self.place.connection)
     }
 }
 

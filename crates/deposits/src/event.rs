@@ -111,6 +111,10 @@ pub trait House {
 
     /// Whether the log allowed the transaction with this id (wire byte order).
     fn authorised(&self, txid: &Hash) -> bool;
+
+    /// The wallet that pays the transaction with this id (wire byte order), and the index of its change address
+    /// if it has change, by the log. Nothing for a transaction that the log does not know.
+    fn change(&self, txid: &Hash) -> Option<(Name, Option<u32>)>;
 }
 
 /// What a step is taken with.

@@ -11,15 +11,20 @@ use custody::effects::{Branch, OutPoint, Sats};
 use custody::name::Name;
 
 use crate::coin::{Coin, CoinKind, Fact, Place, Sighting, Spend};
-use crate::event::{Block, Event, With};
+use crate::event::{Block, Event, House, With};
 use crate::mempool::{self, Mempool};
 use crate::node::{Deployment, LAG_LIMIT_BLOCKS, NodeState, Report};
+use crate::watched::Address;
 
 pub use kept::{Cursor, ResumeError};
 
 /// How many of the last blocks are remembered: a day of them. The deepest reorganisation of the main network
 /// had 53 blocks (August 2010), and no deposit waits longer ([`crate::CONFIRMATIONS_LIMIT`]).
 pub const REMEMBERED_BLOCKS: usize = 144;
+
+/// Most outputs of one waiting transaction that are told: a block tells the rest. Each is a record of the books
+/// that whoever sent the transaction may replace for next to nothing, again and again.
+pub const SIGHTINGS_LIMIT: usize = 32;
 
 /// What to fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +95,21 @@ impl Follower {
     /// The own outputs that it keeps.
     pub fn coins(&self) -> impl Iterator<Item = &Coin> {
         self.coins.values()
+    }
+
+    /// An own output, while it is kept: unspent, or spent in a remembered block.
+    pub fn coin(&self, outpoint: &OutPoint) -> Option<&Coin> {
+        self.coins.get(outpoint)
+    }
+
+    /// What tells its chain from others.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// The log pins another header from now on: a node that has another block there is not listened to.
+    pub fn pin(&mut self, height: u32, block: Hash) {
+        (self.deployment.pinned_height, self.deployment.pinned) = (height, block);
     }
 
     /// The last block that was looked at.
@@ -284,7 +304,7 @@ impl Follower {
                 if self.coins.contains_key(&outpoint) {
                     continue;
                 }
-                let change = own && sighting.address.branch == Branch::Change;
+                let change = own && is_change(&sighting, with.house);
                 let kind = if change { CoinKind::Change } else { CoinKind::Open };
                 if tx.is_coinbase() {
                     rewards.insert(outpoint);
@@ -365,8 +385,12 @@ impl Follower {
         let spent: Vec<Coin> =
             mempool::spends(tx).filter_map(|outpoint| self.coins.get(&outpoint).cloned()).collect();
         let mut found = mempool::sightings(txid, tx, with.watched);
-        // Change waits there most of the time, and what else pays such an address its block will tell.
-        found.retain(|sighting| sighting.address.branch == Branch::Receive);
+        // Change waits there most of the time. What else pays such an address its block will tell, and what is
+        // held anyway for being too small.
+        found.retain(|Sighting { address, amount, .. }| {
+            address.branch == Branch::Receive && *amount >= with.rules.least(&address.wallet)
+        });
+        found.truncate(SIGHTINGS_LIMIT);
         if found.is_empty() && spent.is_empty() {
             return;
         }
@@ -379,6 +403,14 @@ impl Follower {
         facts.extend(new.cloned().map(Fact::Seen));
         self.mempool.add(txid, tx, found);
     }
+}
+
+/// Whether an output of a transaction that spends own coins is its change. A client may be paid to an address
+/// that was change before, so of a transaction that the log knows only what it says is change.
+fn is_change(of: &Sighting, house: &dyn House) -> bool {
+    let Address { wallet, branch, index, .. } = &of.address;
+    let said = || house.change(&of.outpoint.txid);
+    *branch == Branch::Change && said().is_none_or(|(of, at)| of == *wallet && at == Some(*index))
 }
 
 #[cfg(test)]

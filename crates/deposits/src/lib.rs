@@ -28,14 +28,16 @@ mod event;
 mod follower;
 mod mempool;
 mod node;
+mod record;
 mod rules;
 mod state;
 mod watched;
 
-pub use coin::{Coin, CoinKind, DepositId, Fact, HoldReason, Place, Sighting, Spend, Verdict};
+pub use coin::{Coin, CoinKind, DepositId, Fact, HoldReason, Place, Sighting, Spend, Verdict, outpoint_text};
 pub use event::{Block, BlockError, Event, House, Screening, With};
-pub use follower::{Cursor, Follower, Next, REMEMBERED_BLOCKS, ResumeError};
+pub use follower::{Cursor, Follower, Next, REMEMBERED_BLOCKS, ResumeError, SIGHTINGS_LIMIT};
 pub use node::{Deployment, LAG_LIMIT_BLOCKS, NodeState, Report};
+pub use record::{DepositRecord, HISTORY_LIMIT, Line};
 pub use rules::{
     COINBASE_CONFIRMATIONS, CONFIRMATIONS_LIMIT, DEFAULT_CONFIRMATIONS, DEFAULT_LEAST, Row, Rules, RulesError,
 };

@@ -1,6 +1,7 @@
 //! How deep a deposit must be, and how large.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use custody::effects::Sats;
 use custody::name::Name;
@@ -54,6 +55,12 @@ pub enum RulesError {
         /// The amount.
         from: Sats,
     },
+    /// A line that is no rule.
+    #[error("line {0} is no rule; write `WALLET from SATOSHI needs CONFIRMATIONS` or `WALLET least SATOSHI`")]
+    Line(usize),
+    /// Two least amounts.
+    #[error("wallet {0} has two least amounts; keep one")]
+    TwoLeast(Name),
     /// No rule for small amounts.
     #[error("wallet {0} has no rule from 0 sat; say what small deposits need")]
     NoFirst(Name),
@@ -122,6 +129,37 @@ impl Rules {
     }
 }
 
+/// Reads rules, one on each line: `main from 0 needs 3` (confirmations), `main least 2000` (satoshi). Empty lines
+/// and what stands behind `#` do not count.
+impl FromStr for Rules {
+    type Err = RulesError;
+
+    fn from_str(text: &str) -> Result<Self, RulesError> {
+        let (mut rows, mut least) = (Vec::new(), BTreeMap::new());
+        for (line, number) in text.lines().zip(1..) {
+            let line = line.split('#').next().unwrap_or_default();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let bad = RulesError::Line(number);
+            let [wallet, rule @ ..] = &words[..] else { continue };
+            let wallet = Name::new(wallet).ok_or_else(|| bad.clone())?;
+            let sats = |text: &str| text.parse().map(Sats).map_err(|_| bad.clone());
+            match rule {
+                ["from", from, "needs", confirmations] => {
+                    let confirmations = confirmations.parse().map_err(|_| bad.clone())?;
+                    rows.push(Row { wallet, from: sats(from)?, confirmations });
+                }
+                ["least", amount] => {
+                    if least.insert(wallet.clone(), sats(amount)?).is_some() {
+                        return Err(RulesError::TwoLeast(wallet));
+                    }
+                }
+                _ => return Err(bad),
+            }
+        }
+        Self::new(rows, least)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +211,29 @@ mod tests {
     fn the_least_amount_is_the_wallets_own_or_the_default() {
         let rules = Rules::new([], [(name("main"), Sats(7))]).unwrap();
         assert_eq!((rules.least(&name("main")), rules.least(&name("other"))), (Sats(7), DEFAULT_LEAST));
+    }
+
+    #[test]
+    fn rules_are_read_from_text() {
+        let text = "# small ones\nmain from 0 needs 1\nmain from 1000 needs 4 # large\n\nmain least 7\n";
+        let expected = Rules::new([row(0, 1), row(1_000, 4)], [(name("main"), Sats(7))]).unwrap();
+        assert_eq!(text.parse(), Ok(expected));
+        assert_eq!("".parse(), Ok(Rules::default()));
+        let cases = [
+            "main",
+            "main from 0",
+            "main from -1 needs 1",
+            "main from 0 needs one",
+            "main least",
+            "main most 5",
+            "Main least 5",
+            "main least 5 6",
+        ];
+        for bad in cases {
+            assert_eq!(format!("\n{bad}").parse::<Rules>(), Err(RulesError::Line(2)), "{bad}");
+        }
+        assert_eq!("main least 1\nmain least 1".parse::<Rules>(), Err(RulesError::TwoLeast(name("main"))));
+        let none = "main from 0 needs 0".parse::<Rules>();
+        assert!(matches!(none, Err(RulesError::Confirmations { .. })), "checked as others");
     }
 }

@@ -44,6 +44,9 @@ impl House for Everybody {
     fn authorised(&self, _: &Hash) -> bool {
         false
     }
+    fn change(&self, _: &Hash) -> Option<(Name, Option<u32>)> {
+        None
+    }
 }
 
 /// The address of client `acme`.

@@ -3,7 +3,7 @@
 use crate::common::{Bench, CHANGE, foreign, name, pays, script, txid};
 use bitcoin::ScriptBuf;
 use custody::effects::{OutPoint, Sats};
-use deposits::{Block, BlockError, CoinKind, Fact, HoldReason, Screening, Verdict};
+use deposits::{Block, BlockError, CoinKind, Fact, HoldReason, SIGHTINGS_LIMIT, Screening, Verdict};
 
 /// Below the first step of the rules: one confirmation.
 const SMALL: u64 = 50_000;
@@ -354,6 +354,57 @@ fn own_change_is_no_deposit_and_a_strangers_payment_to_it_is_held() {
 
     let facts = bench.mine(vec![small(2, CHANGE)]);
     assert_eq!(held(&facts), [HoldReason::ChangeAddress]);
+}
+
+/// A destination may be a copied change address: what the log does not call change is a deposit, in whatever
+/// transaction.
+#[test]
+fn a_payment_to_an_own_change_address_is_held() {
+    let mut bench = Bench::default();
+    let log = [("main", Some(1)), ("main", Some(0)), ("main", None), ("other", Some(1))];
+    let change = [vec![1], vec![0], vec![], vec![]];
+    for ((number, (wallet, index)), change) in (1..).zip(log).zip(change) {
+        let deposit = small(number, 0);
+        bench.mine(vec![deposit.clone()]);
+        let coin = OutPoint { txid: txid(&deposit), vout: 0 };
+        let payment = pays(&[coin], &[(script(CHANGE), 20_000), (script(CHANGE + 1), 29_000)]);
+        bench.house.authorised.insert(txid(&payment));
+        bench.house.change.insert(txid(&payment), (name(wallet), index));
+        let facts = bench.mine(vec![payment.clone()]);
+        let kind = |vout| bench.books.coins[&OutPoint { txid: txid(&payment), vout }].kind;
+        let is_change = |vout: &u32| kind(*vout) == CoinKind::Change;
+        assert_eq!((0..2).filter(is_change).collect::<Vec<_>>(), change, "{wallet} {index:?}");
+        assert_eq!(held(&facts), vec![HoldReason::ChangeAddress; 2 - change.len()], "{wallet} {index:?}");
+        let state =
+            |vout: u32| if is_change(&vout) { "unknown" } else { "held(the address is for own change)" };
+        assert_eq!([0, 1].map(|vout| bench.state(&payment, vout)), [0, 1].map(state));
+    }
+}
+
+/// What is too small to be credited is told by its block, and so is what exceeds the limit of a transaction.
+#[test]
+fn what_waits_is_told_within_limits() {
+    let told = |facts: &[Fact]| facts.iter().filter(|fact| matches!(fact, Fact::Seen(_))).count();
+    let mut bench = Bench::default();
+    bench.sync();
+    let tx = pays(&[foreign(1)], &[(script(0), 999), (script(1), 1_000)]);
+    let facts = bench.mempool(std::slice::from_ref(&tx), &[]);
+    assert!(matches!(&facts[..], [Fact::Seen(seen)] if seen.amount == Sats(1_000)), "{facts:?}");
+    bench.mine(vec![tx.clone()]);
+    let states = ["held(less than 1000 sat)", "credited"];
+    assert_eq!([0, 1].map(|vout| bench.state(&tx, vout)), states);
+
+    let many = |from, outputs| pays(&[foreign(from)], &vec![(script(0), 1_000); outputs]);
+    let (most, more) = (many(2, SIGHTINGS_LIMIT), many(3, SIGHTINGS_LIMIT + 1));
+    for tx in [&most, &more] {
+        assert_eq!(told(&bench.mempool(std::slice::from_ref(tx), &[])), SIGHTINGS_LIMIT);
+    }
+    let last = SIGHTINGS_LIMIT as u32;
+    let state = |bench: &Bench, vout| bench.state(&more, vout);
+    assert_eq!((state(&bench, last - 1).as_str(), state(&bench, last).as_str()), ("seen", "unknown"));
+    bench.mine(vec![most, more.clone()]);
+    assert_eq!(state(&bench, last), "credited");
+    assert_eq!(bench.balance("a"), 1_000 * (2 * SIGHTINGS_LIMIT as u64 + 1));
 }
 
 /// Two ways to write a block with one hash (CVE-2012-2459): the last transactions are repeated.

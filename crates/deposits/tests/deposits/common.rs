@@ -197,6 +197,8 @@ pub(crate) struct Institution {
     pub(crate) closed: BTreeSet<Name>,
     pub(crate) unknown: BTreeSet<Name>,
     pub(crate) authorised: BTreeSet<Hash>,
+    /// The wallet and the change index of transactions, by the log.
+    pub(crate) change: BTreeMap<Hash, (Name, Option<u32>)>,
     pub(crate) screening: RefCell<BTreeMap<Hash, Screening>>,
 }
 
@@ -215,6 +217,10 @@ impl House for Institution {
 
     fn authorised(&self, txid: &Hash) -> bool {
         self.authorised.contains(txid)
+    }
+
+    fn change(&self, txid: &Hash) -> Option<(Name, Option<u32>)> {
+        self.change.get(txid).cloned()
     }
 }
 
