@@ -1,0 +1,8 @@
+//! Withdrawals over a real log (`fixtures::World`), a chain of who spends what, and real books.
+
+mod breach;
+mod crash;
+mod history;
+mod look;
+mod play;
+mod table;
