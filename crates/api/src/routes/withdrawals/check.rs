@@ -1,0 +1,207 @@
+//! What is checked before a withdrawal begins, and what it still needs then.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use custody::document::{Document, Kind};
+use custody::effects::{DecodeError, Decoder as _, Sats};
+use custody::name::Name;
+use custody::payment::{OUTPUTS_LIMIT, Request, RequestOutput};
+use custody::policy::{Ask, DE_MINIMIS_WINDOW_S};
+use custody::rule::Refusal;
+use custody::state::Owner;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use withdrawals::Withdrawal;
+
+use crate::own::Own;
+use crate::problem::{Code, Problem};
+use crate::routes::transfers::amount;
+use crate::view::{Desk, View};
+
+/// What a withdrawal still needs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Need {
+    /// `signature`, `approvals`, `resume`.
+    what: &'static str,
+    /// In words.
+    detail: String,
+    /// The rule that asks for it.
+    rule: Option<String>,
+    /// Who has approved so far.
+    so_far: Vec<String>,
+}
+
+/// What is to be paid: a destination by its handle or its address.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewOutput {
+    /// The handle of a destination in force.
+    #[schema(value_type = Option<String>)]
+    destination: Option<Name>,
+    /// In its place the address of a destination in force.
+    address: Option<String>,
+    /// How much, in base units.
+    #[schema(example = "150000")]
+    amount: String,
+}
+
+/// The outputs of a request, looked up.
+pub(crate) async fn resolve(
+    desk: &Desk,
+    view: &Arc<View>,
+    outputs: &[NewOutput],
+) -> Result<Vec<RequestOutput>, Problem> {
+    if !(1..=OUTPUTS_LIMIT).contains(&outputs.len()) {
+        let why = format!("outputs has {} items: name 1 to {OUTPUTS_LIMIT}", outputs.len());
+        return Err(Problem::new(Code::BodyInvalid, why));
+    }
+    let (own, view, outputs) = (Arc::clone(&desk.own), Arc::clone(view), outputs.to_vec());
+    let all = move || outputs.iter().map(|output| resolve_one(&own, &view, output)).collect();
+    desk.blocking(move |_| all()).await?
+}
+
+fn resolve_one(own: &Own, view: &View, output: &NewOutput) -> Result<RequestOutput, Problem> {
+    let units = amount(&output.amount)?.units();
+    let sats = u64::try_from(units).map(Sats);
+    let sats = sats.map_err(|_| Problem::new(Code::AmountOverflow, "the amount does not fit"))?;
+    let (name, script) = match (&output.destination, &output.address) {
+        (Some(name), None) => (name.clone(), script_of(own, view, name)?),
+        (None, Some(address)) => {
+            let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
+            not_own(own, view, address, &script)?;
+            let pays =
+                |address: &str| view.decoder.address_script(address).is_ok_and(|found| found == script);
+            let name = view.state.documents().find_map(|found| match &found.document {
+                Document::Destination(destination) if pays(&destination.address) => {
+                    Some(destination.id.clone())
+                }
+                _ => None,
+            });
+            let why =
+                || Problem::new(Code::DestinationUnknown, format!("no destination in force is {address}"));
+            (name.ok_or_else(why)?, script)
+        }
+        _ => {
+            let why = "an output names either destination or address";
+            return Err(Problem::new(Code::DestinationForm, why));
+        }
+    };
+    let dust = view.decoder.dust_limit(&script);
+    if sats < dust {
+        let why = format!("{sats} to {name} is dust: nodes relay {dust} and more");
+        return Err(Problem::new(Code::AmountDust, why));
+    }
+    let version = view.state.document(Kind::Destination, name.as_str()).map(|found| found.hash);
+    Ok(RequestOutput { destination: name, version: version.unwrap_or_default(), amount: sats })
+}
+
+fn script_of(own: &Own, view: &View, name: &Name) -> Result<Vec<u8>, Problem> {
+    let why = || Problem::new(Code::DestinationUnknown, format!("there is no destination {name} in force"));
+    let address = &view.state.destination(name).ok_or_else(why)?.address;
+    let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
+    not_own(own, view, address, &script)?;
+    Ok(script)
+}
+
+fn not_own(own: &Own, view: &View, address: &str, script: &[u8]) -> Result<(), Problem> {
+    match own.find(view, script)? {
+        Some(place) => {
+            let why = format!("{address} is an address of the own wallet {}", place.wallet);
+            Err(Problem::new(Code::DestinationOwn, why))
+        }
+        None => Ok(()),
+    }
+}
+
+fn bad_address(error: &DecodeError) -> Problem {
+    let other = error.why.contains("this deployment pays on");
+    let code = if other { Code::DestinationOtherNetwork } else { Code::DestinationMalformed };
+    Problem::new(code, error.to_string())
+}
+
+/// Whether the destinations of a signed request are somebody else's.
+pub(crate) async fn pays_others(desk: &Desk, view: &Arc<View>, request: &Request) -> Result<(), Problem> {
+    let (own, view) = (Arc::clone(&desk.own), Arc::clone(view));
+    let names: Vec<Name> = request.outputs.iter().map(|output| output.destination.clone()).collect();
+    desk.blocking(move |_| names.iter().try_for_each(|name| script_of(&own, &view, name).map(|_| ()))).await?
+}
+
+/// The request as the policy sees it; its fee is not known yet.
+fn ask(view: &View, request: &Request) -> Ask {
+    let clock = view.state.clock();
+    let used = view.state.charged_since(clock.time, DE_MINIMIS_WINDOW_S, &BTreeSet::new());
+    let kinds = request.outputs.iter().filter_map(|output| view.state.destination(&output.destination));
+    Ask {
+        wallet: request.wallet.clone(),
+        amount: request.amount().unwrap_or(Sats::MAX),
+        fee: Sats(0),
+        destinations: kinds.map(|destination| destination.kind).collect(),
+        de_minimis_left: view.state.genesis().de_minimis.minus(used).unwrap_or_default(),
+    }
+}
+
+fn decide(view: &View, request: &Request, approvers: &BTreeSet<Name>) -> Result<(), Refusal> {
+    match view.state.policy() {
+        Some((policy, _)) => policy.decide(&ask(view, request), approvers, &view.state).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Whether the policy in force could ever allow the request: whether it would if everybody approved who may.
+pub(crate) fn can_be_allowed(view: &View, request: &Request, requester: &Owner) -> Result<(), Problem> {
+    let everybody = view.state.documents().filter_map(|found| match &found.document {
+        Document::Person(person) if *requester != Owner::Person(person.id.clone()) => Some(person.id.clone()),
+        _ => None,
+    });
+    decide(view, request, &everybody.collect())
+        .map_err(|refusal| Problem::new(Code::PolicyRefused, refusal.why).rule(refusal.rule.id()))
+}
+
+/// What a request needs that these people approved.
+fn needs_of(view: &View, request: &Request, approvers: &BTreeSet<Name>) -> Vec<Need> {
+    let so_far: Vec<String> = approvers.iter().map(ToString::to_string).collect();
+    let approvals = decide(view, request, approvers).err().map(|refusal| Need {
+        what: "approvals",
+        detail: refusal.why,
+        rule: Some(refusal.rule.id().to_owned()),
+        so_far,
+    });
+    let stops = |scope: &custody::statement::Scope| scope.stops(request);
+    let frozen = view.state.freezes().iter().filter(|(_, freeze)| stops(&freeze.scope));
+    let resume = frozen.map(|(id, freeze)| Need {
+        what: "resume",
+        detail: format!("{} froze it: a quorum resumes freeze {id}", freeze.by),
+        rule: Some(custody::rule::Rule::Frozen.id().to_owned()),
+        so_far: Vec::new(),
+    });
+    approvals.into_iter().chain(resume).collect()
+}
+
+/// What a draft needs: a signature, and all that a request needs.
+pub(crate) fn needs_of_draft(view: &View, request: &Request) -> Vec<Need> {
+    let signature = Need {
+        what: "signature",
+        detail: "whoever asks signs what to_sign says: keyward request sign, or a machine".to_owned(),
+        rule: None,
+        so_far: Vec::new(),
+    };
+    std::iter::once(signature).chain(needs_of(view, request, &BTreeSet::new())).collect()
+}
+
+/// What a request needs that nobody approved yet.
+pub(crate) fn needs_of_request(view: &View, request: &Request) -> Vec<Need> {
+    needs_of(view, request, &BTreeSet::new())
+}
+
+/// What a withdrawal needs before a transaction can be authorised.
+pub(crate) fn needs(view: &View, withdrawal: &Withdrawal) -> Vec<Need> {
+    if !withdrawal.state.is_open() || withdrawal.state.point_of_no_return_passed() {
+        return Vec::new();
+    }
+    let newest = withdrawal.requests.last().and_then(|id| view.state.requests().get(id));
+    let Some(record) = newest else { return Vec::new() };
+    let policy = view.state.policy().map(|(_, hash)| hash).unwrap_or_default();
+    let approvers = view.state.approvers(record, &policy, view.state.clock().time);
+    needs_of(view, &record.request, &approvers)
+}

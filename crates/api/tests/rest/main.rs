@@ -1,0 +1,17 @@
+//! The interface as its callers see it: real books, a real log, no server in between.
+
+mod accounts;
+mod addresses;
+mod bodies;
+mod cancels;
+mod clients;
+mod codes;
+mod deposits;
+mod document;
+mod house;
+mod lists;
+mod once;
+mod races;
+mod reconciliations;
+mod transfers;
+mod withdrawals;
