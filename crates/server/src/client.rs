@@ -16,6 +16,7 @@ use wire::{Connection, Listener, WireError};
 
 use crate::desk::{Core, Desk, News};
 use crate::flow::FEE_RATE_LIMIT;
+use crate::house::Tunnel;
 use crate::node::Client;
 use crate::node::proofs::{self, Found};
 
@@ -38,12 +39,12 @@ const LABELS_ASKED_LIMIT: usize = 1_024;
 const CONFIRMATIONS_ASKED_LIMIT: usize = 1_024;
 
 /// Takes connections until the listener is closed.
-pub(crate) fn accept(desk: &Arc<Desk>, node: &Arc<Client>, listener: &Listener) {
+pub(crate) fn accept(desk: &Arc<Desk>, node: &Arc<Client>, tunnel: Option<&Tunnel>, listener: &Listener) {
     loop {
         match listener.accept() {
             Ok(connection) => {
-                let (desk, node) = (Arc::clone(desk), Arc::clone(node));
-                thread::spawn(move || serve(&desk, &node, connection));
+                let (desk, node, tunnel) = (Arc::clone(desk), Arc::clone(node), tunnel.cloned());
+                thread::spawn(move || serve(&desk, &node, tunnel.as_ref(), connection));
             }
             Err(WireError::ListenerClosed) => return,
             Err(error) => eprintln!("keyward-server: connection refused: {error}"),
@@ -51,7 +52,7 @@ pub(crate) fn accept(desk: &Arc<Desk>, node: &Arc<Client>, listener: &Listener) 
     }
 }
 
-fn serve(desk: &Desk, node: &Client, mut connection: Connection) {
+fn serve(desk: &Desk, node: &Client, tunnel: Option<&Tunnel>, mut connection: Connection) {
     let peer = Hash(connection.peer());
     loop {
         let message = match connection.recv() {
@@ -59,15 +60,24 @@ fn serve(desk: &Desk, node: &Client, mut connection: Connection) {
             Err(_) => return,
         };
         // A key that was revoked meanwhile is served no more.
-        if !desk.serves(&peer) {
-            return;
-        }
+        let Some(caller) = desk.caller(&peer) else { return };
         let answer = match message {
+            Ok(ToServer::Api { method, path, idempotency_key, body }) => match tunnel {
+                Some(tunnel) => tunnel.answer(caller, &method, &path, idempotency_key, body),
+                None => refuse("no-books", "this server keeps no books: ask one that does"),
+            },
             Ok(message) => answer(desk, node, message),
             Err(error) => refuse("malformed", error.to_string()),
         };
-        let Ok(bytes) = wire::encode(&answer) else { return };
-        if connection.send(&bytes).is_err() {
+        let sent = wire::encode(&answer).and_then(|bytes| connection.send(&bytes));
+        let sent = match sent {
+            Err(WireError::PayloadTooLong(_)) => {
+                let short = refuse("too-large", "the answer does not fit a message: ask for less at once");
+                wire::encode(&short).and_then(|bytes| connection.send(&bytes))
+            }
+            other => other,
+        };
+        if sent.is_err() {
             return;
         }
     }
@@ -98,6 +108,8 @@ fn answer(desk: &Desk, node: &Client, message: ToServer) -> FromServer {
         ToServer::Shares { ceremony, shares } => pass_shares(desk, ceremony, shares),
         ToServer::Bump { request, fee_rate_sat_vb } => bump(desk, request, fee_rate_sat_vb),
         ToServer::Confirmations { transactions, spent } => confirmations(desk, node, &transactions, &spent),
+        // Answered by the tunnel.
+        ToServer::Api { .. } => refuse("no-books", "this server keeps no books: ask one that does"),
         ToServer::Status => FromServer::Status(status(desk)),
     }
 }
@@ -211,6 +223,6 @@ fn status(desk: &Desk) -> ServerStatus {
         chain_tip: core.published.chain_tip,
         payments: core.published.payments.clone(),
         balances: core.published.balances.clone(),
-        alarms: core.alarms.list(),
+        alarms: core.alarms.list().into_iter().chain(core.published.books_problem.clone()).collect(),
     }
 }

@@ -6,16 +6,19 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use api::Caller;
 use custody::genesis::Genesis;
 use custody::name::{Label, Name};
 use custody::state::Owner;
 use custody::statement::{Body, ENVELOPE_LIMIT_BYTES, Envelope, Statement};
 use custody::{Blob, Hash, PublicKey};
+use ledger::Reconciliation;
 use serde::{Deserialize, Serialize};
 use wire::message::{FromCosigner, FromServer, Log, PaymentStatus, ToCosigner};
 
 use crate::disk::{DiskError, Lines};
 use crate::machine::Keys;
+use crate::observer::Scanned;
 use crate::office::{Alarms, Bytes, Outbox, Pending, Shares, addressees};
 use crate::replica::{Adopted, Replica};
 use crate::run::RunError;
@@ -56,6 +59,25 @@ pub(crate) struct Published {
     pub(crate) chain_tip: Option<u32>,
     pub(crate) payments: Vec<PaymentStatus>,
     pub(crate) balances: Vec<(Name, String)>,
+    /// Why the books are behind, if they are.
+    pub(crate) books_problem: Option<String>,
+    /// How the clerk follows the node.
+    pub(crate) followed: Option<api::ChainStatus>,
+    /// What the network says that the wallets hold.
+    pub(crate) scanned: Option<Arc<Scanned>>,
+    /// The clerk's last comparison of books and network.
+    pub(crate) compared: Compared,
+}
+
+/// Questions for a comparison of books and network, and the last answer.
+#[derive(Default)]
+pub(crate) struct Compared {
+    /// How many were asked.
+    pub(crate) asked: u64,
+    /// How many of them are answered by `result`.
+    pub(crate) answered: u64,
+    /// For each wallet; or why it could not be done.
+    pub(crate) result: Option<Result<Vec<Reconciliation>, String>>,
 }
 
 /// What is behind the lock.
@@ -68,11 +90,17 @@ pub(crate) struct Core {
     pub(crate) kept: Arc<BTreeSet<(Hash, u32, Name)>>,
     pub(crate) signed: Arc<BTreeMap<Hash, Blob>>,
     pub(crate) connected: BTreeSet<Name>,
+    /// Those of them that had nothing newer when they were asked last.
+    pub(crate) level: BTreeSet<Name>,
     pub(crate) published: Published,
     pub(crate) alarms: Alarms,
     pub(crate) inbox: Vec<News>,
     /// The worker has something to do.
     pub(crate) woken: bool,
+    /// So has the clerk.
+    pub(crate) clerk_woken: bool,
+    /// The requests that the books have reserved for; none is known where there are no books.
+    pub(crate) funded: Option<Arc<BTreeSet<Hash>>>,
     /// The height that a co-signer was asked for last, when, and how often in that second, so that nobody
     /// makes us ask in a loop.
     asked: BTreeMap<Name, (u64, u64, u32)>,
@@ -141,6 +169,8 @@ pub(crate) struct Desk {
     pub(crate) news: Condvar,
     /// Rings for the worker.
     pub(crate) work: Condvar,
+    /// Rings for the clerk.
+    pub(crate) clerk: Condvar,
     queues: BTreeMap<Name, Queue>,
     names: Vec<Name>,
     pub(crate) keys: Keys,
@@ -178,10 +208,14 @@ fn load_facts(path: &Path) -> Result<(Lines, Remembered), DiskError> {
 }
 
 impl Desk {
-    /// Whether somebody with this TLS key is a client: people and machines. Co-signers never dial out, so
-    /// whoever shows such a key here stole it.
-    pub(crate) fn serves(&self, key: &PublicKey) -> bool {
-        matches!(self.core().replica.state().tls_owner(key), Some(Owner::Person(_) | Owner::Machine(_)))
+    /// Who holds a TLS key, if they are clients: people and machines. Co-signers never dial out, so whoever
+    /// shows such a key here stole it.
+    pub(crate) fn caller(&self, key: &PublicKey) -> Option<Caller> {
+        let owner = self.core().replica.state().tls_owner(key)?;
+        match owner {
+            Owner::Person(_) | Owner::Machine(_) => Some(Caller { owner, tls: *key }),
+            Owner::Cosigner(_) => None,
+        }
     }
 
     /// Opens a data directory: replays the log that is there, and takes up what waited.
@@ -228,10 +262,13 @@ impl Desk {
             kept: Arc::new(found.kept),
             signed: Arc::new(found.signed),
             connected: BTreeSet::new(),
+            level: BTreeSet::new(),
             published: Published::default(),
             alarms: Alarms::default(),
             inbox: Vec::new(),
             woken: true,
+            clerk_woken: true,
+            funded: None,
             asked: BTreeMap::new(),
             log,
             facts,
@@ -240,6 +277,7 @@ impl Desk {
             core: Mutex::new(core),
             news: Condvar::new(),
             work: Condvar::new(),
+            clerk: Condvar::new(),
             queues: names.iter().map(|name| (name.clone(), Queue::default())).collect(),
             names,
             keys,
@@ -268,6 +306,12 @@ impl Desk {
     pub(crate) fn wake(&self, core: &mut Core) {
         core.woken = true;
         self.work.notify_one();
+    }
+
+    /// Wakes the clerk.
+    pub(crate) fn wake_clerk(&self, core: &mut Core) {
+        core.clerk_woken = true;
+        self.clerk.notify_one();
     }
 
     /// Puts a message into the queues of some co-signers.
@@ -300,6 +344,7 @@ impl Desk {
     pub(crate) fn disconnected(&self, name: &Name) {
         let mut core = self.core();
         core.connected.remove(name);
+        core.level.remove(name);
         core.shares.disconnected(name);
         self.news.notify_all();
     }
@@ -336,6 +381,22 @@ impl Desk {
         let statement = envelope.unverified().map_err(|e| e.to_string())?;
         self.submit(&mut core, &envelope, statement).map_err(|e| e.to_string())?;
         Ok(envelope.id())
+    }
+
+    /// As [`Desk::submit_own`], unless the log would reject it: what it rejects once it rejects again and
+    /// again, and each time it grows by that.
+    pub(crate) fn submit_if_admitted(&self, body: Body) -> Result<Hash, String> {
+        let (state, decoder) = {
+            let core = self.core();
+            (core.replica.state().clone(), core.replica.decoder().clone())
+        };
+        let now = now_s().max(state.clock().time);
+        let tried = self.keys.state(self.genesis, now, body.clone()).map_err(|e| e.to_string())?;
+        let outcome = state.admit(&tried, &decoder).map_err(|refusal| refusal.to_string())?;
+        match outcome.rejected {
+            Some(refusal) => Err(refusal.to_string()),
+            None => self.submit_own(body),
+        }
     }
 
     /// Drops what waits no more, and sends again what may be taken now.
@@ -411,10 +472,15 @@ impl Desk {
             core.check_disk(written);
             self.tend_pending(core);
             self.wake(core);
+            self.wake_clerk(core);
         }
         let next = core.replica.height().saturating_add(1);
         match adopted {
-            Ok(Adopted::Nothing | Adopted::Grew { more: false }) => {}
+            Ok(Adopted::Nothing | Adopted::Grew { more: false }) => {
+                if core.connected.contains(from) && core.level.insert(from.clone()) {
+                    self.wake_clerk(core);
+                }
+            }
             Ok(Adopted::Gap | Adopted::Grew { more: true }) => {
                 let now = now_s();
                 let same = core.asked.get(from).filter(|(height, at, _)| (*height, *at) == (next, now));
@@ -430,6 +496,14 @@ impl Desk {
 }
 
 impl Core {
+    /// Whether the own copy of the log is the newest, as far as that can be known: 2f + 1 co-signers had nothing
+    /// newer. At most f of them are hostile and at most f did not co-sign the newest head, so one of them
+    /// would have shown it. What is judged by the absence of something in the log waits for this.
+    pub(crate) fn is_level(&self) -> bool {
+        let faulty = self.replica.state().numbers().faulty;
+        self.level.len() > faulty.saturating_mul(2)
+    }
+
     fn keep(&mut self, fact: &Fact, durable: bool) {
         let written = self.facts.append(fact, durable);
         self.check_disk(written);

@@ -11,8 +11,7 @@ use chain::BitcoinDecoder;
 use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint, Sats};
 use custody::name::Name;
 use custody::payment::{
-    ANCHOR_DEPTH, Allocate, Authorise, GAP_LIMIT, LOCK_TIME_SLACK, NewAnchor, REQUESTS_LIMIT,
-    TypedTransaction,
+    ANCHOR_DEPTH, Authorise, LOCK_TIME_SLACK, NewAnchor, REQUESTS_LIMIT, Request, TypedTransaction,
 };
 use custody::policy::Ask;
 use custody::rule::{Refusal, Rule};
@@ -22,6 +21,8 @@ use custody::{Blob, Hash};
 use crate::office::subsets;
 use crate::orders::{Job, Want};
 
+mod change;
+
 /// The lowest fee rate that is proposed unasked, in sat/vB: twice what nodes relay, so that a small rise
 /// of their floor leaves nothing behind.
 pub const FEE_RATE_FLOOR: u64 = 2;
@@ -30,8 +31,23 @@ pub const FEE_RATE_FLOOR: u64 = 2;
 /// below; it keeps the arithmetic small.
 pub const FEE_RATE_LIMIT: u64 = 10_000;
 
-/// Change indices are allocated when fewer than this many of the gap are left.
-const CHANGE_RESERVE: u32 = GAP_LIMIT / 2;
+/// Whose coins pay: a wallet's, and where each address belongs to one client (P25), that client's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Payer {
+    /// The wallet.
+    pub wallet: Name,
+    /// The client, in a wallet of model 3.
+    pub client: Option<Name>,
+}
+
+impl std::fmt::Display for Payer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.client {
+            Some(client) => write!(f, "client {client} of wallet {}", self.wallet),
+            None => write!(f, "wallet {}", self.wallet),
+        }
+    }
+}
 
 /// Why a request is not paid yet.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -40,13 +56,16 @@ pub enum Problem {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// No transaction can be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
+    #[error("{0}: {1}")]
+    Build(Payer, BuildError),
     /// No confirmed output can be the anchor.
+    #[error("no output of {0} has {ANCHOR_DEPTH} confirmations above the pinned header: wait for blocks")]
+    NoAnchor(Payer),
+    /// The client has no change address that is not used yet.
     #[error(
-        "no output of wallet {0} has {ANCHOR_DEPTH} confirmations above the pinned header: wait for blocks"
+        "{0} has no unused change address: the server asks for some, and goes on when they are allocated"
     )]
-    NoAnchor(Name),
+    NoChange(Payer),
     /// The anchors were spent.
     #[error("the anchors of the request were spent: one of its transactions confirmed, or is about to")]
     Spent,
@@ -78,6 +97,8 @@ pub struct View<'a> {
     pub coins: &'a BTreeMap<Name, Vec<Utxo>>,
     /// Transactions that wait for the log.
     pub proposed: &'a [Authorise],
+    /// The requests that the books have reserved for; nothing where there are no books.
+    pub funded: Option<&'a BTreeSet<Hash>>,
 }
 
 impl View<'_> {
@@ -93,27 +114,45 @@ impl View<'_> {
     /// The requests for which a transaction is to be found: not paid, not ended, not waiting already. Of a
     /// request and those that renew it only the last one that is ready is paid.
     pub fn open(&self) -> Vec<(Hash, Result<(), Refusal>)> {
-        let proposed: BTreeSet<&Hash> = self.proposed.iter().flat_map(|p| &p.requests).collect();
-        let is_open = |(id, record): &(&Hash, &RequestRecord)| {
-            record.authorised.is_empty()
-                && record.renewed_by.is_none()
-                && record.request.end >= self.time()
-                && !self.state.has_lapsed(record)
-                && !proposed.contains(id)
-        };
-        let judged = self.state.requests().iter().filter(is_open).map(|(id, r)| (*id, r, self.ready(r)));
-        let judged: Vec<_> = judged.collect();
+        let judged: Vec<_> = self.unpaid().map(|(id, r)| (*id, r, self.ready(r))).collect();
         let mut last: BTreeMap<Hash, (u64, Hash)> = BTreeMap::new();
-        for (id, record, _) in judged.iter().filter(|(_, _, ready)| ready.is_ok()) {
+        // A renewal that cannot be paid for does not take the place of what can.
+        for (id, record, _) in judged.iter().filter(|(id, _, ready)| ready.is_ok() && self.is_funded(id)) {
             let best = last.entry(record.lineage).or_insert((record.at, *id));
             *best = (record.at, *id).max(*best);
         }
         let superseded =
             |id: &Hash, record: &RequestRecord| last.get(&record.lineage).is_some_and(|(_, best)| best != id);
         let keep = |(id, record, ready): (Hash, &RequestRecord, Result<(), Refusal>)| {
-            (ready.is_err() || !superseded(&id, record)).then_some((id, ready))
+            (ready.is_err() || !self.is_funded(&id) || !superseded(&id, record)).then_some((id, ready))
         };
         judged.into_iter().filter_map(keep).collect()
+    }
+
+    /// The requests for which there is no transaction yet, whether they are ready or not.
+    fn unpaid(&self) -> impl Iterator<Item = (&Hash, &RequestRecord)> {
+        let proposed: BTreeSet<&Hash> = self.proposed.iter().flat_map(|p| &p.requests).collect();
+        let is_unpaid = move |(id, record): &(&Hash, &RequestRecord)| {
+            record.authorised.is_empty()
+                && record.renewed_by.is_none()
+                && record.request.end >= self.time()
+                && !self.state.has_lapsed(record)
+                && !proposed.contains(id)
+        };
+        self.state.requests().iter().filter(is_unpaid)
+    }
+
+    /// Who pays for a request.
+    fn payer(&self, request: &Request) -> Payer {
+        let wallet = self.state.wallet(&request.wallet);
+        let segregated = wallet.is_some_and(|wallet| self.state.segregated(wallet));
+        let client = request.client.clone().filter(|_| segregated);
+        Payer { wallet: request.wallet.clone(), client }
+    }
+
+    /// Whether the books have reserved for a request.
+    pub fn is_funded(&self, id: &Hash) -> bool {
+        self.funded.is_none_or(|funded| funded.contains(id))
     }
 
     /// Whether it is worth building a transaction for a request: a first look, kinder than the rules.
@@ -141,17 +180,17 @@ impl View<'_> {
         policy.decide(&ask, &approvers, self.state).map(drop)
     }
 
-    /// Ready requests in the groups in which they are tried first: those of a wallet that have no anchor
-    /// yet together, all others one by one.
+    /// Ready requests in the groups in which they are tried first: those of a payer that have no anchor yet
+    /// together, all others one by one.
     pub fn groups(&self, ready: &[Hash]) -> Vec<Vec<Hash>> {
-        let mut fresh: BTreeMap<&Name, Vec<Hash>> = BTreeMap::new();
+        let mut fresh: BTreeMap<Payer, Vec<Hash>> = BTreeMap::new();
         let mut groups = Vec::new();
         for id in ready {
             let Some(record) = self.state.requests().get(id) else { continue };
             if self.state.lineages().get(&record.lineage).is_some() {
                 groups.push(vec![*id]);
             } else {
-                fresh.entry(&record.request.wallet).or_default().push(*id);
+                fresh.entry(self.payer(&record.request)).or_default().push(*id);
             }
         }
         for mut ids in fresh.into_values() {
@@ -232,7 +271,8 @@ impl View<'_> {
         }
         let mut records: Vec<(Hash, &RequestRecord)> = paid.into_values().collect();
         records.sort_by_key(|(id, _)| *id);
-        let wallet = &records.first().ok_or(Problem::Spent)?.1.request.wallet;
+        let first = &records.first().ok_or(Problem::Spent)?.1.request;
+        let wallet = &first.wallet;
         let coins = self.coins(wallet)?;
         let unspent: BTreeSet<OutPoint> = coins.iter().map(|coin| coin.outpoint).collect();
         if !required.is_subset(&unspent) {
@@ -266,9 +306,13 @@ impl View<'_> {
             required.contains(o)
                 || previous.is_some_and(|p| p.transaction.inputs.iter().any(|i| i.outpoint == *o))
         };
-        let free = coins.iter().filter(|coin| own(&coin.outpoint) || !blocked.contains(&coin.outpoint));
-        let free = free.cloned().collect();
-        Ok(Task { records, wallet, free, required: required.into_iter().collect(), previous })
+        let free = |coin: &&Utxo| {
+            !blocked.contains(&coin.outpoint)
+                && self.owns(wallet, coin.branch, coin.index, first.client.as_ref())
+        };
+        let free = coins.iter().filter(|coin| own(&coin.outpoint) || free(coin)).cloned().collect();
+        let payer = self.payer(first);
+        Ok(Task { records, payer, free, required: required.into_iter().collect(), previous })
     }
 
     /// The transaction for a task at a rate, with the proofs of its new anchors; not judged yet.
@@ -280,12 +324,12 @@ impl View<'_> {
                 let destination = destination.ok_or_else(|| {
                     Refusal::new(Rule::Reference, format!("there is no destination {}", output.destination))
                 })?;
-                let script = self.decoder.address_script(&destination.address).map_err(BuildError::from)?;
+                let script = self.decoder.address_script(&destination.address);
+                let script = script.map_err(|e| Problem::Build(task.payer.clone(), e.into()))?;
                 outputs.push((script, output.amount));
             }
         }
-        let change = task.previous.and_then(|p| p.transaction.change);
-        let change = change.unwrap_or_else(|| self.change_index(task.wallet));
+        let change = self.change_index(task)?;
         let shown = self.state.clock().tip.saturating_add(LOCK_TIME_SLACK);
         let mut plan = Plan {
             outputs,
@@ -309,7 +353,7 @@ impl View<'_> {
                     // What the selection likes best cannot be an anchor: the largest that can joins it.
                     let able = task.free.iter().filter(|coin| self.may_anchor(coin));
                     let largest = able.max_by_key(|coin| (coin.amount, coin.outpoint));
-                    let largest = largest.ok_or_else(|| Problem::NoAnchor(task.wallet.clone()))?;
+                    let largest = largest.ok_or_else(|| Problem::NoAnchor(task.payer.clone()))?;
                     plan.required.push(largest.outpoint);
                     built = self.build(task, &plan)?;
                     largest
@@ -333,11 +377,10 @@ impl View<'_> {
     }
 
     fn build(&self, task: &Task<'_>, plan: &Plan) -> Result<Built, Problem> {
-        let wallet = self.state.wallet(task.wallet);
-        let slot = wallet.and_then(|wallet| self.state.slot_of(wallet));
-        let slot = slot.ok_or_else(|| {
-            Refusal::new(Rule::Ceremony, format!("wallet {} has no dealt key", task.wallet))
-        })?;
+        let wallet = &task.payer.wallet;
+        let slot = self.state.wallet(wallet).and_then(|wallet| self.state.slot_of(wallet));
+        let slot =
+            slot.ok_or_else(|| Refusal::new(Rule::Ceremony, format!("wallet {wallet} has no dealt key")))?;
         let account = &slot.slot.account;
         let built = match task.previous {
             Some(previous) if plan.outputs.is_empty() => {
@@ -346,7 +389,7 @@ impl View<'_> {
             Some(previous) => replace(self.decoder, account, &task.free, &previous.transaction.raw.0, plan),
             None => build(self.decoder, account, &task.free, plan),
         };
-        Ok(built?)
+        built.map_err(|error| Problem::Build(task.payer.clone(), error))
     }
 
     /// Whether a coin can be a new anchor: deep enough, and above the header that proofs start from.
@@ -361,40 +404,6 @@ impl View<'_> {
         let spent = |coin: &&Utxo| built.inputs.iter().any(|i| i.outpoint == coin.outpoint);
         let able = task.free.iter().filter(spent).filter(|coin| self.may_anchor(coin));
         able.min_by_key(|coin| (coin.height, coin.outpoint))
-    }
-
-    /// The change indices of a wallet that transactions have used or will use.
-    fn used_change(&self, wallet: &Name) -> u32 {
-        let authorised = self.state.authorisations().iter().filter(|(_, a)| a.wallet == *wallet);
-        let authorised = authorised.filter_map(|(_, a)| a.transaction.change);
-        let of = |p: &&Authorise| {
-            let record = p.requests.first().and_then(|id| self.state.requests().get(id));
-            record.is_some_and(|r| r.request.wallet == *wallet)
-        };
-        let proposed = self.proposed.iter().filter(of).filter_map(|p| p.transaction.change);
-        authorised.chain(proposed).max().map_or(0, |index| index.saturating_add(1))
-    }
-
-    /// A change index that no other transaction uses, within the gap; beyond it the last one again.
-    fn change_index(&self, wallet: &Name) -> u32 {
-        let end = self.state.next_index(wallet, Branch::Change).saturating_add(GAP_LIMIT);
-        self.used_change(wallet).min(end.saturating_sub(1))
-    }
-
-    /// The change indices to allocate, so that the next transactions find one within the gap.
-    pub fn allocations(&self) -> Vec<Allocate> {
-        let wallets: BTreeSet<&Name> = self.state.authorisations().iter().map(|(_, a)| &a.wallet).collect();
-        let short = |wallet: &&Name| {
-            let end = self.state.next_index(wallet, Branch::Change).saturating_add(GAP_LIMIT);
-            end.saturating_sub(self.used_change(wallet)) < CHANGE_RESERVE
-        };
-        let allocate = |wallet: &Name| Allocate {
-            wallet: wallet.clone(),
-            client: wallet.clone(),
-            branch: Branch::Change,
-            count: GAP_LIMIT,
-        };
-        wallets.into_iter().filter(short).map(allocate).collect()
     }
 
     /// The authorised transactions to be signed now, and for those that cannot be signed the reason.
@@ -455,7 +464,7 @@ pub fn replaced(state: &State, id: &Hash, authorisation: &Authorisation) -> bool
 struct Task<'a> {
     /// The requests, sorted.
     records: Vec<(Hash, &'a RequestRecord)>,
-    wallet: &'a Name,
+    payer: Payer,
     /// The coins that may be spent.
     free: Vec<Utxo>,
     /// The anchors that must be.

@@ -7,10 +7,18 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 
+mod alarm;
+// Tests include the node of `sim` as a file, which names this crate as others do.
+#[cfg(test)]
+extern crate self as server;
+
+mod clerk;
 mod client;
+mod counter;
 mod desk;
 pub mod disk;
 pub mod flow;
+mod house;
 mod link;
 pub mod machine;
 pub mod node;

@@ -7,20 +7,34 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use custody::canon;
+use custody::document::Grant;
 use custody::genesis::Genesis;
 use custody::name::Name;
-use server::machine::Keys;
+use server::machine::{self, Keys, SERVER_GRANTS};
 use server::run::{Server, Setup};
 
 const HELP: &str = "\
 keyward-server: the server of a Keyward deployment; trusted with no decision
 
-  keyward-server init --dir DIR --id NAME [--out FILE]
-      makes its keys in DIR and writes the public machine document, for genesis
+  keyward-server init --dir DIR --id NAME [--grants WORD,…] [--out FILE]
+      makes its keys in DIR and writes the public machine document, for genesis or `keyward machine add`.
+      It may authorise,allocate unless said otherwise; add observe from rule set 2 on. A machine for
+      --alarm-dir is made with --grants freeze
+
+  keyward-server certificate --dir DIR [--host NAME-OR-IP …]
+      prints its certificate for HTTPS, which clients take as their only root (curl --cacert). It is valid for
+      localhost and for the hosts that were last named; after naming others, restart the server
 
   keyward-server run --dir DIR --genesis FILE --genesis-hash HEX --listen ADDRESS:PORT
                      --cosigner NAME=HOST:PORT … --node HOST:PORT --node-cookie FILE [--ready-file FILE]
-      runs it; it ends with the signal that ends any process, and goes on from its disk";
+                     [--books sqlite:FILE|postgres://…|none] [--screening FILE] [--alarm-dir DIR]
+                     [--deposit-rules FILE] [--rescan HEIGHT:BLOCK] [--api ADDRESS:PORT] [--api-ready-file FILE]
+      runs it; it ends with the signal that ends any process, and goes on from its disk.
+      The clients' books are in DIR/books.db unless said otherwise. --api serves the REST interface to machines
+      with client certificates. --alarm-dir has the keys of a machine that may freeze, and nothing else.
+      --screening names a file of deposits to hold: a transaction or address and a reason on each line;
+      --deposit-rules one of the confirmations that deposits need (docs/deposits.md). --rescan looks at the
+      chain again from a block that an operator vouches for";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,8 +48,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The options of a command, each `--name value`; only `--cosigner` may come more than once.
+/// The options of a command, each `--name value`; only some may come more than once.
 struct Options(Vec<(String, String)>);
+
+/// The options that may come more than once.
+const REPEATED: [&str; 2] = ["cosigner", "host"];
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
@@ -43,7 +60,7 @@ impl Options {
         while let Some(name) = arguments.next() {
             let name = name.strip_prefix("--").ok_or_else(|| format!("unexpected {name:?}; see --help"))?;
             let value = arguments.next().ok_or_else(|| format!("--{name} needs a value"))?;
-            if name != "cosigner" && options.iter().any(|(other, _)| other == name) {
+            if !REPEATED.contains(&name) && options.iter().any(|(other, _)| other == name) {
                 return Err(format!("--{name} is given twice").into());
             }
             options.push((name.to_owned(), value));
@@ -73,8 +90,9 @@ fn run() -> Result<(), Failure> {
     let command = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     match command.as_str() {
-        "init" | "run" if rest.iter().any(|a| a == "--help") => println!("{HELP}"),
+        "init" | "certificate" | "run" if rest.iter().any(|a| a == "--help") => println!("{HELP}"),
         "init" => init(Options::parse(rest.into_iter())?)?,
+        "certificate" => certificate(Options::parse(rest.into_iter())?)?,
         "run" => serve(Options::parse(rest.into_iter())?)?,
         "--help" | "help" | "" => println!("{HELP}"),
         "--version" => println!("keyward-server {}", env!("CARGO_PKG_VERSION")),
@@ -86,13 +104,40 @@ fn run() -> Result<(), Failure> {
 fn init(mut options: Options) -> Result<(), Failure> {
     let directory = PathBuf::from(options.need("dir")?);
     let id: Name = options.need("id")?.parse()?;
+    let grants =
+        options.optional("grants").map_or_else(|| Ok(SERVER_GRANTS.to_vec()), |text| grants(&text))?;
     let out = options.optional("out");
     options.finish()?;
-    let machine = canon::encode(&Keys::create(&directory, &id)?.machine())?;
+    let machine = canon::encode(&Keys::create(&directory, &id, &grants)?.machine())?;
     match out {
         Some(file) => std::fs::write(&file, machine).map_err(|e| format!("{file}: {e}"))?,
         None => println!("{}", String::from_utf8_lossy(&machine)),
     }
+    Ok(())
+}
+
+fn grants(text: &str) -> Result<Vec<Grant>, Failure> {
+    let word = |word: &str| {
+        let known = "authorise, allocate, request, freeze, observe";
+        serde_json::from_value(word.into())
+            .map_err(|_| format!("--grants: {word:?} is none of {known}").into())
+    };
+    text.split(',').map(word).collect()
+}
+
+fn certificate(mut options: Options) -> Result<(), Failure> {
+    let directory = PathBuf::from(options.need("dir")?);
+    let hosts: Vec<String> = std::iter::from_fn(|| options.optional("host")).collect();
+    options.finish()?;
+    let keys = Keys::open(&directory)?;
+    let certificate = if hosts.is_empty() {
+        keys.certificate(&machine::hosts(&directory)?)?
+    } else {
+        let made = keys.certificate(&hosts)?;
+        machine::keep_hosts(&directory, &hosts)?;
+        made
+    };
+    print!("{}", certificate.pem);
     Ok(())
 }
 
@@ -122,15 +167,57 @@ fn serve(mut options: Options) -> Result<(), Failure> {
     let node = node.to_socket_addrs().map_err(|e| format!("--node {node}: {e}"))?.next();
     let node = node.ok_or("--node takes HOST:PORT")?;
     let node_cookie = PathBuf::from(options.need("node-cookie")?);
-    let ready_file = options.optional("ready-file");
+    let books = match options.optional("books") {
+        Some(none) if none == "none" => None,
+        Some(address) => Some(address),
+        None => Some(format!("sqlite:{}", directory.join("books.db").display())),
+    };
+    let api = options.optional("api").map(|text| text.parse()).transpose();
+    let api = api.map_err(|_| "--api takes ADDRESS:PORT")?;
+    let alarm = options.optional("alarm-dir").map(PathBuf::from);
+    let screening = options.optional("screening").map(PathBuf::from);
+    let deposit_rules = options.optional("deposit-rules").map(PathBuf::from);
+    let rescan = options.optional("rescan").map(|text| block(&text)).transpose()?;
+    let (ready_file, api_ready_file) = (options.optional("ready-file"), options.optional("api-ready-file"));
     options.finish()?;
-    let server = Server::open(Setup { directory, genesis, listen, cosigners, node, node_cookie })?;
+    let setup = Setup {
+        directory,
+        genesis,
+        listen,
+        cosigners,
+        node,
+        node_cookie,
+        books,
+        api,
+        alarm,
+        screening,
+        deposit_rules,
+        rescan,
+    };
+    let server = Server::open(setup)?;
     let address = server.local_addr();
     println!("listening on {address}");
-    if let Some(file) = ready_file {
-        write_whole(Path::new(&file), &address.to_string()).map_err(|e| format!("{file}: {e}"))?;
+    if let Some(address) = server.api_addr() {
+        println!("serving https://{address}/v1");
     }
+    let tell = |file: Option<String>, text: String| match file {
+        Some(file) => write_whole(Path::new(&file), &text).map_err(|e| format!("{file}: {e}")),
+        None => Ok(()),
+    };
+    tell(api_ready_file, server.api_addr().map(|address| address.to_string()).unwrap_or_default())?;
+    tell(ready_file, address.to_string())?;
     Ok(server.serve()?)
+}
+
+/// A block as `HEIGHT:HASH`, the hash as people write it.
+fn block(text: &str) -> Result<(u32, custody::Hash), Failure> {
+    let parsed = || {
+        let (height, hash) = text.split_once(':')?;
+        let mut hash = custody::Hash::from_hex(hash)?;
+        hash.0.reverse();
+        Some((height.parse().ok()?, hash))
+    };
+    Ok(parsed().ok_or("--rescan takes HEIGHT:BLOCK, as a node names the block")?)
 }
 
 /// Writes a file so that whoever sees it sees all of it.

@@ -242,6 +242,9 @@ pub struct ChainInfo {
     /// Whether the node still loads the chain and should not be relied on.
     #[serde(rename = "initialblockdownload")]
     pub loading: bool,
+    /// The lowest block that a node that prunes still has; 0 where all are kept.
+    #[serde(rename = "pruneheight", default)]
+    pub lowest: u32,
 }
 
 /// What the mempool would say to a transaction (`testmempoolaccept`).

@@ -1,6 +1,8 @@
 //! What the server knows of the chain: the tip, the coins of the wallets, its own transactions. All of it
 //! is the node's word; signers take none of it without a proof.
 
+mod coins;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::desk::{Desk, now_ms};
 use crate::flow::{FEE_RATE_FLOOR, FEE_RATE_LIMIT, replaced};
 use crate::node::{Client, NodeError};
 use crate::watch::{Place, Watch, shown};
+use coins::{Coins, Reach, last_scanned};
+pub(crate) use coins::{Scanned, Unspent};
 
 /// How often the node is asked for a new block, in milliseconds.
 const POLL_MS: u64 = 1_000;
@@ -53,15 +57,6 @@ pub(crate) struct Offer {
     /// Why it is not.
     pub(crate) problem: Option<String>,
     next_ms: u64,
-}
-
-/// The coins as of a tip.
-#[derive(Debug)]
-struct Coins {
-    /// The tip, the last index on each branch, and the number of wallets.
-    at: (Tip, u32, usize),
-    by_wallet: BTreeMap<Name, Vec<Utxo>>,
-    balances: BTreeMap<Name, u64>,
 }
 
 /// Own scripts of a wallet up to an index, and where they stand.
@@ -110,12 +105,17 @@ impl Observer {
 
     /// The coins by wallet, and the height that they are as of.
     pub(crate) fn coins(&self) -> Option<(&BTreeMap<Name, Vec<Utxo>>, u32)> {
-        self.coins.as_ref().map(|coins| (&coins.by_wallet, coins.at.0.height))
+        self.coins.as_ref().map(|coins| (coins.by_wallet(), coins.tip().height))
+    }
+
+    /// All unspent outputs of the wallets, as of the last scan.
+    pub(crate) fn scanned(&self) -> Option<Arc<Scanned>> {
+        self.coins.as_ref().map(Coins::scanned)
     }
 
     /// Confirmed satoshi by wallet.
     pub(crate) fn balances(&self) -> impl Iterator<Item = (&Name, u64)> {
-        self.coins.iter().flat_map(|coins| &coins.balances).map(|(id, sat)| (id, *sat))
+        self.coins.iter().flat_map(Coins::balances)
     }
 
     /// The fee rate of the moment, in sat/vB.
@@ -235,21 +235,24 @@ impl Observer {
         Ok(())
     }
 
-    /// Reads the coins of all wallets when the tip or the range of indices is another.
+    /// Reads the coins of all wallets when the tip or the range of indices is another. Else those that are
+    /// there reach as far as the log does by now.
     fn scan(&mut self, state: &State, decoder: &BitcoinDecoder, tip: Tip) -> Result<(), NodeError> {
         let mut wallets = Vec::new();
-        let mut last = 0;
+        let mut reach = Reach::new();
         for found in state.documents() {
             let Document::Wallet(wallet) = &found.document else { continue };
             let Some(slot) = state.slot_of(wallet) else { continue };
             for branch in [Branch::Receive, Branch::Change] {
                 let end = state.next_index(&wallet.id, branch).saturating_add(GAP_LIMIT);
-                last = last.max(end.saturating_sub(1));
+                reach.insert((wallet.id.clone(), branch), end);
             }
             wallets.push((wallet.id.clone(), slot.slot.account.clone()));
         }
+        let last = last_scanned(&reach);
         let at = (tip, last, wallets.len());
-        if self.coins.as_ref().is_some_and(|coins| coins.at == at) {
+        if let Some(coins) = self.coins.as_mut().filter(|coins| coins.at == at) {
+            coins.extend(reach);
             return Ok(());
         }
         let mut descriptors = Vec::new();
@@ -272,24 +275,18 @@ impl Observer {
             self.next_poll_ms = 0;
             return Ok(());
         }
-        let mut by_wallet: BTreeMap<Name, Vec<Utxo>> =
-            wallets.iter().map(|(id, _)| (id.clone(), Vec::new())).collect();
-        let mut balances: BTreeMap<Name, u64> = wallets.into_iter().map(|(id, _)| (id, 0)).collect();
+        let mut found = Vec::new();
         for unspent in scan.unspents {
             let mut owners = self.scripts.iter();
             let owner = owners.find_map(|(id, (_, scripts))| Some((id, *scripts.get(&unspent.script)?)));
             let Some((id, (branch, index))) = owner else { continue };
-            let balance = balances.entry(id.clone()).or_default();
-            *balance = balance.saturating_add(unspent.amount.0);
-            let depth = tip.height.saturating_add(1).saturating_sub(unspent.height);
-            if unspent.coinbase && depth < COINBASE_MATURITY {
-                continue;
-            }
             let outpoint = OutPoint { txid: Hash(unspent.txid.to_byte_array()), vout: unspent.vout };
-            let coin = Utxo { outpoint, amount: unspent.amount, branch, index, height: Some(unspent.height) };
-            by_wallet.entry(id.clone()).or_default().push(coin);
+            let depth = tip.height.saturating_add(1).saturating_sub(unspent.height);
+            let ripe = !unspent.coinbase || depth >= COINBASE_MATURITY;
+            let height = Some(unspent.height);
+            found.push((id.clone(), Utxo { outpoint, amount: unspent.amount, branch, index, height }, ripe));
         }
-        self.coins = Some(Coins { at, by_wallet, balances });
+        self.coins = Some(Coins::new(at, reach, found));
         Ok(())
     }
 

@@ -20,6 +20,12 @@ pub const OUTBOX_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// Most statements that wait for a batch: four times what a co-signer takes at once.
 pub const PENDING_LIMIT: usize = 4_096;
 
+/// Most of them by one signer: nobody alone takes the places of the others.
+pub const PENDING_PER_SIGNER: usize = PENDING_LIMIT / 4;
+
+/// Places beside those for what reduces authority: a freeze always finds one.
+pub const REDUCTIONS_PENDING_LIMIT: usize = 256;
+
 /// A statement that every co-signer refused is kept this long, in seconds: what it refers to may be in
 /// a batch that is under way.
 pub const REFUSED_KEPT_S: u64 = 30;
@@ -100,6 +106,9 @@ pub enum PendingError {
     /// Too many wait.
     #[error("{PENDING_LIMIT} statements wait already: try again when the co-signers have taken some")]
     Full,
+    /// Too many of one signer wait.
+    #[error("{PENDING_PER_SIGNER} statements of this signer wait already: try again when the log has some")]
+    TooMany,
 }
 
 /// The statements that wait for a batch, and what co-signers said of them.
@@ -114,7 +123,7 @@ impl Pending {
     /// Takes in a statement. Says whether it is new.
     ///
     /// # Errors
-    /// [`PendingError::Full`].
+    /// [`PendingError`].
     pub fn add(
         &mut self,
         envelope: Envelope,
@@ -125,8 +134,13 @@ impl Pending {
         if self.waiting.contains_key(&id) {
             return Ok(false);
         }
-        if self.waiting.len() >= PENDING_LIMIT {
+        let more = if statement.body.is_reduction() { REDUCTIONS_PENDING_LIMIT } else { 0 };
+        if self.waiting.len() >= PENDING_LIMIT.saturating_add(more) {
             return Err(PendingError::Full);
+        }
+        let own = self.waiting.values().filter(|waiting| waiting.statement.signer == statement.signer);
+        if more == 0 && own.count() >= PENDING_PER_SIGNER {
+            return Err(PendingError::TooMany);
         }
         let receipts = BTreeMap::new();
         self.waiting.insert(id, Waiting { envelope, statement, receipts, since: now_s, sent: now_s });
@@ -205,6 +219,11 @@ impl Pending {
             }
         }
         again
+    }
+
+    /// Whether a statement waits.
+    pub fn has(&self, id: &Hash) -> bool {
+        self.waiting.contains_key(id)
     }
 
     /// All that wait.
@@ -460,24 +479,40 @@ mod tests {
     }
 
     #[test]
-    fn pending_statements_on_both_sides_of_their_limit() {
+    fn pending_statements_on_both_sides_of_their_limits() {
         let mut world = World::ready();
         let one = approve(&mut world, Hash([1; 32]));
         let statement = one.unverified().unwrap();
-        let mut pending = Pending::default();
-        let waiting = || Waiting {
+        let waiting = |signer: Hash| Waiting {
             envelope: one.clone(),
-            statement: statement.clone(),
+            statement: Statement { signer, ..statement.clone() },
             receipts: BTreeMap::new(),
             since: 0,
             sent: 0,
         };
-        for n in 1..PENDING_LIMIT {
-            pending.waiting.insert(Hash::sha256(&n.to_be_bytes()), waiting());
+        let id = |n: usize| Hash::sha256(&n.to_be_bytes());
+        let other = approve(&mut world, Hash([2; 32]));
+        // All of one signer.
+        let mut pending = Pending::default();
+        for n in 1..PENDING_PER_SIGNER {
+            pending.waiting.insert(id(n), waiting(statement.signer));
         }
         assert_eq!(add(&mut pending, &one, 0), Ok(true));
-        let other = approve(&mut world, Hash([2; 32]));
+        assert_eq!(add(&mut pending, &other, 0), Err(PendingError::TooMany));
+        // All of strangers.
+        let mut pending = Pending::default();
+        for n in 1..PENDING_LIMIT {
+            pending.waiting.insert(id(n), waiting(id(n)));
+        }
+        assert_eq!(add(&mut pending, &one, 0), Ok(true));
         assert_eq!(add(&mut pending, &other, 0), Err(PendingError::Full));
+        // A freeze finds a place all the same, and they too have a limit.
+        let freeze =
+            |world: &mut World| world.sign("alice", Body::Freeze(Freeze { scope: Scope::Everything }));
+        for _ in 0..REDUCTIONS_PENDING_LIMIT {
+            assert_eq!(add(&mut pending, &freeze(&mut world), 0), Ok(true));
+        }
+        assert_eq!(add(&mut pending, &freeze(&mut world), 0), Err(PendingError::Full));
     }
 
     #[test]

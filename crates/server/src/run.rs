@@ -14,6 +14,7 @@ use wire::{Listener, WireError};
 
 use crate::desk::Desk;
 use crate::disk::DiskError;
+use crate::house::House;
 use crate::machine::{Keys, KeysError};
 use crate::node::Client;
 use crate::worker::Worker;
@@ -37,6 +38,12 @@ pub enum RunError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// The books.
+    #[error("the books: {0}")]
+    Books(#[from] ledger::OpenError),
+    /// The REST interface.
+    #[error("the REST interface: {0}")]
+    Api(String),
 }
 
 /// How a server is set up.
@@ -54,6 +61,18 @@ pub struct Setup {
     pub node: SocketAddr,
     /// The node's cookie file.
     pub node_cookie: PathBuf,
+    /// Where the clients' books are (see [`Books::open`]); a server without them is a post office.
+    pub books: Option<String>,
+    /// Where to listen for HTTPS.
+    pub api: Option<SocketAddr>,
+    /// The directory with the keys of a machine that may freeze and nothing else.
+    pub alarm: Option<PathBuf>,
+    /// A file of deposits to hold.
+    pub screening: Option<PathBuf>,
+    /// A file of the confirmations and least amounts of deposits.
+    pub deposit_rules: Option<PathBuf>,
+    /// A block that an operator vouches for, to look at the chain from there again.
+    pub rescan: Option<(u32, Hash)>,
 }
 
 /// A server whose listener is bound and whose log is replayed.
@@ -64,6 +83,7 @@ pub struct Server {
     worker: Worker,
     /// For what clients ask about blocks: a long search holds up nobody else.
     node: Arc<Client>,
+    house: Option<House>,
     cosigners: Vec<(Name, String)>,
 }
 
@@ -81,7 +101,8 @@ impl Server {
     pub fn open(setup: Setup) -> Result<Self, RunError> {
         let keys = Keys::open(&setup.directory)?;
         let names = setup.genesis.cosigners.iter().map(|card| card.name.clone()).collect();
-        let (desk, places) = Desk::open(&setup.directory, setup.genesis, keys, names)?;
+        let (desk, places) = Desk::open(&setup.directory, setup.genesis.clone(), keys, names)?;
+        let house = House::open(&desk, &setup)?;
         let machine = desk.keys.machine();
         if desk.core().replica.state().tls_owner(&machine.tls).is_none() {
             eprintln!(
@@ -91,17 +112,23 @@ impl Server {
         }
         // Weak, so that the listener's closure does not keep the desk alive.
         let known = Arc::downgrade(&desk);
-        let allow = move |key: &[u8; 32]| known.upgrade().is_some_and(|desk| desk.serves(&Hash(*key)));
+        let allow =
+            move |key: &[u8; 32]| known.upgrade().is_some_and(|desk| desk.caller(&Hash(*key)).is_some());
         let listener = Listener::bind(setup.listen, desk.keys.tls(), Arc::new(allow))?;
         let searched = Client::new(setup.node, setup.node_cookie.clone());
         let node = Client::new(setup.node, setup.node_cookie);
         let worker = Worker::new(Arc::clone(&desk), node, places);
-        Ok(Self { desk, listener, worker, node: Arc::new(searched), cosigners: setup.cosigners })
+        Ok(Self { desk, listener, worker, node: Arc::new(searched), house, cosigners: setup.cosigners })
     }
 
     /// Where clients are served.
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
+    }
+
+    /// Where HTTPS is served.
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.house.as_ref().and_then(House::local_addr)
     }
 
     /// Serves until the process ends. Everything that must outlive it is on disk at any moment.
@@ -119,7 +146,13 @@ impl Server {
         }
         let worker = self.worker;
         start("worker", Box::new(move || worker.run()))?;
-        client::accept(&self.desk, &self.node, &self.listener);
+        let mut tunnel = None;
+        if let Some(house) = self.house {
+            let (clerk, way) = house.serve();
+            start("clerk", Box::new(move || clerk.run()))?;
+            tunnel = Some(way);
+        }
+        client::accept(&self.desk, &self.node, tunnel.as_ref(), &self.listener);
         Ok(())
     }
 }

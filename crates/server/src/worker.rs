@@ -14,14 +14,15 @@ use chain::finish::{attach, verify_spend};
 use custody::document::Document;
 use custody::effects::{Decoder as _, OutPoint, Sats};
 use custody::name::Name;
-use custody::payment::Authorise;
+use custody::payment::{Allocate, Authorise};
 use custody::state::{Authorisation, State};
 use custody::statement::Body;
 use custody::{Blob, Hash};
 use rand_core::{OsRng, RngCore as _};
 use wire::message::{FromServer, PaymentStatus};
 
-use crate::desk::{Desk, News, Published, now_ms, now_s};
+use crate::clerk::withdrawals::CLIENTS_SINCE;
+use crate::desk::{Desk, News, now_ms, now_s};
 use crate::flow::{View, replaced};
 use crate::node::Client;
 use crate::observer::Observer;
@@ -31,6 +32,10 @@ use crate::watch::{Place, shown};
 
 /// Most payments in a status, the newest, and as many requests that wait.
 const PAYMENTS_LIMIT: usize = 256;
+
+/// What a request waits for that the books have not reserved for.
+pub(crate) const UNFUNDED: &str =
+    "the books have not reserved for it: see the withdrawal of this id, it says what its account lacks";
 
 /// The height of the log and of the chain: while both stand, a request that failed is not tried again.
 type Mark = (u64, u32);
@@ -55,6 +60,8 @@ struct Turn {
     connected: BTreeSet<Name>,
     kept: Arc<BTreeSet<(Hash, u32, Name)>>,
     signed: Arc<BTreeMap<Hash, Blob>>,
+    /// The requests that the books have reserved for; nothing where there are no books.
+    funded: Option<Arc<BTreeSet<Hash>>>,
 }
 
 impl Worker {
@@ -104,6 +111,8 @@ impl Worker {
             connected: core.connected.clone(),
             kept: Arc::clone(&core.kept),
             signed: Arc::clone(&core.signed),
+            // Under rule set 1 no request can name its client, so the books cannot reserve for any.
+            funded: core.funded.clone().filter(|_| core.replica.state().clock().rules >= CLIENTS_SINCE),
         };
         (turn, news)
     }
@@ -152,6 +161,7 @@ impl Worker {
             fee_rate: self.observer.fee_rate(),
             coins,
             proposed: &turn.proposed,
+            funded: turn.funded.as_deref(),
         }
     }
 
@@ -194,7 +204,12 @@ impl Worker {
         let view = self.view(turn, coins, tip);
         let (mut ready, mut problems) = (Vec::new(), BTreeMap::new());
         for (id, judged) in view.open() {
-            match (judged, self.problems.get(&id)) {
+            // What the books have not reserved is not proposed (P23 begins with a reservation).
+            if judged.is_ok() && !view.is_funded(&id) {
+                problems.insert(id, (UNFUNDED.to_owned(), mark));
+                continue;
+            }
+            match (judged, self.problems.get(&id).filter(|(why, _)| why != UNFUNDED)) {
                 (Err(refusal), _) => drop(problems.insert(id, (refusal.to_string(), mark))),
                 (Ok(()), Some(old)) if old.1 == mark => drop(problems.insert(id, old.clone())),
                 (Ok(()), _) => ready.push(id),
@@ -258,11 +273,16 @@ impl Worker {
         let none = BTreeMap::new();
         for allocate in self.view(turn, &none, 0).allocations() {
             let waits = |body: &Body| matches!(body, Body::Allocate(a) if *a == allocate);
-            if self.desk.core().pending.any(waits) {
+            let core = self.desk.core();
+            // What the log got meanwhile may hold it already; that wakes the next turn.
+            let stale = core.replica.state().clock().height != turn.state.clock().height;
+            if stale || core.pending.any(waits) {
                 continue;
             }
-            if let Err(why) = self.desk.submit_own(Body::Allocate(allocate.clone())) {
-                self.desk.core().alarm(format!("no change addresses for {}: {why}", allocate.wallet));
+            drop(core);
+            if let Err(why) = self.desk.submit_if_admitted(Body::Allocate(allocate.clone())) {
+                let Allocate { wallet, client, .. } = allocate;
+                self.desk.core().alarm(format!("no change addresses for {client} in wallet {wallet}: {why}"));
             }
         }
     }
@@ -285,8 +305,11 @@ impl Worker {
         };
         payments.extend(self.problems.iter().take(PAYMENTS_LIMIT).map(asked));
         let balances = self.observer.balances().map(|(id, sat)| (id.clone(), sat.to_string())).collect();
-        let published = Published { chain_tip: self.observer.tip(), payments, balances };
-        self.desk.core().published = published;
+        let mut core = self.desk.core();
+        let published = &mut core.published;
+        (published.chain_tip, published.payments, published.balances) =
+            (self.observer.tip(), payments, balances);
+        published.scanned = self.observer.scanned();
     }
 
     fn payment(&self, turn: &Turn, id: &Hash, authorisation: &Authorisation, open: bool) -> PaymentStatus {

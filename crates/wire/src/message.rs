@@ -244,6 +244,17 @@ pub enum ToServer {
     },
     /// Say how things are.
     Status,
+    /// A question to the REST interface, without HTTP around it; who asks is who holds the connection's key.
+    Api {
+        /// `GET`, `POST` or `PUT`.
+        method: String,
+        /// The path with its query, from `/v1` on.
+        path: String,
+        /// As the header of the same name.
+        idempotency_key: Option<String>,
+        /// JSON, if the method takes some.
+        body: Option<Blob>,
+    },
 }
 
 /// From the server.
@@ -287,6 +298,13 @@ pub enum FromServer {
     },
     /// How things are, as the server sees them. Nothing here is proof.
     Status(ServerStatus),
+    /// What the REST interface answers.
+    Api {
+        /// The status of HTTP.
+        status: u16,
+        /// JSON, or the text that was asked for.
+        body: Blob,
+    },
     /// The server could not do it.
     Error {
         /// A stable word.

@@ -1,12 +1,16 @@
 //! The flow against the rules themselves: what it proposes is put into the log of a world.
 
 use custody::document::activation_message;
-use custody::payment::Request;
+use custody::document::{DestinationKind, Document, Model};
+use custody::payment::{Allocate, GAP_LIMIT};
 use custody::statement::{Body, Freeze, Scope};
 use fixtures::world::Coin;
 use fixtures::{Account, DAY, World, client, destination, name, newest};
 
+use super::change::{CHANGE_RESERVE, CLIENT_CHANGE};
 use super::*;
+
+mod clients;
 
 /// A world, and what a server would know of its chain.
 struct Bench {
@@ -49,6 +53,7 @@ impl Bench {
             fee_rate: self.fee_rate,
             coins: &self.coins,
             proposed: &self.proposed,
+            funded: None,
         }
     }
 
@@ -62,6 +67,14 @@ impl Bench {
 
     fn bump(&self, request: &Hash, rate: u64) -> Result<Authorise, Problem> {
         self.view().bump(request, rate, &self.prove())
+    }
+
+    /// A coin at a receive address of the wallet, deep enough to be an anchor.
+    fn coin_at(&mut self, index: u32, amount: u64) -> OutPoint {
+        let Coin { outpoint, amount, branch, index } = self.world.coin_of(0, Branch::Receive, index, amount);
+        let height = Some(self.world.chain.height() - 5);
+        self.coins.get_mut(&name("main")).unwrap().push(Utxo { outpoint, amount, branch, index, height });
+        outpoint
     }
 
     /// Puts a proposal into the log.
@@ -141,7 +154,7 @@ fn what_waits_for_the_log_is_not_proposed_twice_and_its_coins_are_taken() {
     let authorise = bench.pay(&[first]).unwrap();
     bench.proposed.push(authorise);
     assert_eq!(bench.ready(), [second]);
-    assert!(matches!(bench.pay(&[second]), Err(Problem::Build(BuildError::Short(_)))));
+    assert!(matches!(bench.pay(&[second]), Err(Problem::Build(_, BuildError::Short(_)))));
     let other = bench.coin(500_000, 6);
     assert_eq!(spends(&bench.pay(&[second]).unwrap()), [other].into());
 }
@@ -189,7 +202,7 @@ fn an_anchor_needs_its_confirmations_and_stands_above_the_pinned_header() {
     bench.world.chain.mine_empty(1);
     assert!(bench.pay(&[id]).is_ok());
     let pinned = bench.world.chain.header(bench.world.chain.height());
-    bench.world.adopt(custody::document::Document::Header(pinned));
+    bench.world.adopt(Document::Header(pinned));
     assert!(matches!(bench.pay(&[id]), Err(Problem::NoAnchor(_))));
 }
 
@@ -213,7 +226,7 @@ fn coins_of_a_payment_under_way_are_not_touched_until_one_of_them_is_spent() {
     assert_eq!(spends(&first).len(), 2);
     bench.say(&first);
     let small = bench.asked(50_000);
-    assert!(matches!(bench.pay(&[small]), Err(Problem::Build(BuildError::Short(_)))));
+    assert!(matches!(bench.pay(&[small]), Err(Problem::Build(_, BuildError::Short(_)))));
     bench.confirm(&first);
     bench.world.chain.mine_empty(5);
     bench.say(&bench.pay(&[small]).unwrap());
@@ -313,6 +326,18 @@ fn of_a_request_and_its_renewal_the_later_one_is_paid() {
     assert!(bench.view().open().is_empty());
 }
 
+/// P23: what its requester withdrew is proposed no more, and neither is the withdrawal.
+#[test]
+fn what_was_withdrawn_is_left_alone() {
+    let mut bench = Bench { world: World::open(newest()), ..Bench::new() };
+    bench.coin(1_000_000, 6);
+    let id = bench.asked(100_000);
+    let cancel = Request { renews: Some(id), ..bench.world.request(&[]) };
+    let cancel = bench.world.asked(cancel);
+    assert!(bench.view().open().is_empty());
+    assert_eq!([id, cancel].map(|id| rule(bench.pay(&[id]))), [Rule::Renewal; 2]);
+}
+
 #[test]
 fn anchors_that_are_spent_end_the_story() {
     let mut bench = Bench::with_coins(&[1_000_000, 900_000]);
@@ -330,7 +355,7 @@ fn the_anchor_of_an_ended_request_is_not_spent_for_another() {
     bench.say(&bench.pay(&[id]).unwrap());
     bench.world.tick(DAY + 1);
     let other = bench.asked(100_000);
-    assert!(matches!(bench.pay(&[other]), Err(Problem::Build(BuildError::Short(_)))));
+    assert!(matches!(bench.pay(&[other]), Err(Problem::Build(_, BuildError::Short(_)))));
 }
 
 #[test]
@@ -392,7 +417,7 @@ fn sets_prove_once_all_of_them_have_their_shares() {
     let mut world = World::new(fixtures::genesis());
     let record = world.ceremony(0..2);
     let ceremony = record.id(&world.state.genesis_hash());
-    world.adopt(custody::document::Document::Ceremony(record));
+    world.adopt(Document::Ceremony(record));
     let bench = Bench { world, coins: BTreeMap::new(), proposed: Vec::new(), fee_rate: 1 };
     assert!(bench.view().to_prove(|_, _, _| false).is_empty());
     let some = bench.view().to_prove(|_, slot, holder| slot == 1 && *holder != name("s3"));
@@ -452,8 +477,8 @@ fn wallets_whose_coins_are_not_known_wait() {
 fn a_destination_that_changed_stops_the_payment() {
     let mut bench = Bench::with_coins(&[1_000_000]);
     let id = bench.asked(100_000);
-    let custody::document::Document::Destination(mut changed) = destination("acme") else { unreachable!() };
+    let Document::Destination(mut changed) = destination("acme") else { unreachable!() };
     changed.address = fixtures::regtest::address("thief");
-    bench.world.adopt_as("dave", custody::document::Document::Destination(changed), &["alice", "bob"]);
+    bench.world.adopt_as("dave", Document::Destination(changed), &["alice", "bob"]);
     assert_eq!(rule(bench.pay(&[id])), Rule::Outputs);
 }

@@ -218,7 +218,8 @@ impl House {
         let hash = self.brain.lock().unwrap().world.state.genesis_hash().to_string();
         command.args(["--genesis-hash", &hash, "--listen", "127.0.0.1:0"]);
         command.args(["--node", &self.node.address.to_string()]).arg("--node-cookie").arg(path(".cookie"));
-        command.arg("--ready-file").arg(path("ready"));
+        // The post office alone: it keeps no books.
+        command.args(["--books", "none"]).arg("--ready-file").arg(path("ready"));
         for (who, address) in &self.cosigners {
             command.args(["--cosigner", &format!("{who}={address}")]);
         }

@@ -1,0 +1,238 @@
+//! The clerk: one thread that keeps the books. It follows the chain for deposits, takes withdrawals from
+//! request to settlement, compares books and network, and writes the observation log.
+//!
+//! Whatever it knows it can make anew from the log, the node and the books. It may be killed at any point,
+//! and several replicas may work on one database: each posting names the versions that it follows, so of
+//! two that do the same one is refused and reads again.
+
+mod books;
+pub(crate) mod deposits;
+mod observe;
+mod reconcile;
+pub(crate) mod withdrawals;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use api::ChainStatus;
+use chain::BitcoinDecoder;
+use custody::document::Document;
+use custody::state::State;
+use ledger::{Asset, CommitError, RecordChange};
+
+pub(crate) use books::Blocking;
+
+use crate::desk::{Desk, now_s};
+use crate::machine::Keys;
+use crate::node::{Client, NodeError};
+
+/// How often the node is asked for what is new.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The state of the record of a wallet.
+const DECLARED: &str = "declared";
+
+/// Why a turn of the clerk ended early. It is said, and the next turn tries again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClerkError {
+    /// The books.
+    #[error("the books: {0}")]
+    Books(#[from] Box<CommitError>),
+    /// The node.
+    #[error("the node: {0}")]
+    Node(#[from] NodeError),
+    /// Something that should not be; with the next step.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl ClerkError {
+    /// Whether the books judged something and refused it: others may go on.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Books(error) if matches!(**error, CommitError::Refused(_)))
+    }
+}
+
+impl From<ledger::DatabaseError> for ClerkError {
+    fn from(error: ledger::DatabaseError) -> Self {
+        Self::Books(Box::new(error.into()))
+    }
+}
+
+/// What one turn works on.
+pub(crate) struct At<'a> {
+    /// The state under the newest final head.
+    pub(crate) state: &'a State,
+    pub(crate) decoder: &'a BitcoinDecoder,
+    pub(crate) node: &'a Client,
+    pub(crate) books: &'a Blocking,
+    pub(crate) desk: &'a Desk,
+    /// Bitcoin of the deployment's network.
+    pub(crate) asset: &'a Asset,
+    /// The own clock, seconds since 1970.
+    pub(crate) now: u64,
+}
+
+/// How a clerk is set up.
+pub(crate) struct Setting {
+    /// The server's directory.
+    pub(crate) directory: PathBuf,
+    /// Bitcoin of the deployment's network.
+    pub(crate) asset: Asset,
+    /// The keys of a machine that may freeze.
+    pub(crate) alarm: Option<Keys>,
+    /// How deposits are taken.
+    pub(crate) deposits: deposits::Settings,
+}
+
+/// The clerk.
+pub(crate) struct Clerk {
+    desk: Arc<Desk>,
+    books: Blocking,
+    node: Client,
+    decoder: BitcoinDecoder,
+    asset: Asset,
+    deposits: deposits::Deposits,
+    withdrawals: withdrawals::Withdrawals,
+    reconcile: reconcile::Reconcile,
+    observe: observe::Observe,
+}
+
+impl std::fmt::Debug for Clerk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clerk").field("asset", &self.asset).finish_non_exhaustive()
+    }
+}
+
+impl Clerk {
+    pub(crate) fn new(
+        desk: Arc<Desk>,
+        books: Blocking,
+        node: Client,
+        setting: Setting,
+    ) -> Result<Self, ClerkError> {
+        let decoder = desk.core().replica.decoder().clone();
+        let reconcile = reconcile::Reconcile::new(setting.alarm);
+        Ok(Self {
+            desk,
+            books,
+            node,
+            decoder,
+            asset: setting.asset,
+            deposits: deposits::Deposits::new(setting.deposits)?,
+            withdrawals: withdrawals::Withdrawals::default(),
+            observe: observe::Observe::new(&setting.directory, Arc::clone(reconcile.alarm())),
+            reconcile,
+        })
+    }
+
+    /// Works for ever.
+    pub(crate) fn run(mut self) {
+        let mut last = String::new();
+        let mut polled: Option<Instant> = None;
+        loop {
+            // The log may grow many times a second; the node is asked once.
+            let poll = polled.is_none_or(|at| at.elapsed() >= POLL);
+            if poll {
+                polled = Some(Instant::now());
+            }
+            let said = self.turn(poll).err().map(|error| error.to_string()).unwrap_or_default();
+            if said != last && !said.is_empty() {
+                eprintln!("keyward-server: {said}");
+            }
+            self.desk.core().published.books_problem = (!said.is_empty()).then(|| said.clone());
+            last = said;
+            if self.deposits.behind() {
+                polled = None;
+            } else {
+                self.wait();
+            }
+        }
+    }
+
+    /// Sleeps until the log grows or a client changed the books, at most until the next poll.
+    fn wait(&self) {
+        let core = self.desk.core();
+        let idle = |core: &mut crate::desk::Core| !std::mem::take(&mut core.clerk_woken);
+        let woken = self.desk.clerk.wait_timeout_while(core, POLL, idle);
+        drop(woken.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn turn(&mut self, poll: bool) -> Result<(), ClerkError> {
+        let (state, level) = {
+            let core = self.desk.core();
+            (core.replica.state().clone(), core.is_level())
+        };
+        let at = At {
+            state: &state,
+            decoder: &self.decoder,
+            node: &self.node,
+            books: &self.books,
+            desk: &self.desk,
+            asset: &self.asset,
+            now: now_s(),
+        };
+        // Books that are not those of the log are not written to.
+        self.observe.turn(&at)?;
+        judge_books(&at)?;
+        declare_wallets(&at)?;
+        // By a log that lacks its newest part deposits would be taken for nobody's, and payments for theft.
+        let poll = poll && level;
+        if !level {
+            let node = "the log is being fetched from the co-signers".to_owned();
+            let height = self.deposits.follower().map(|follower| follower.tip().height);
+            self.desk.core().published.followed = Some(ChainStatus { height, node, following: false });
+        }
+        // What the node cannot say now must not keep approved payments from their reservations.
+        let followed = if poll { self.deposits.turn(&at) } else { Ok(()) };
+        let withdrawn = self.withdrawals.turn(&at, &self.deposits);
+        for what in self.withdrawals.breaches() {
+            self.reconcile.breach(what);
+        }
+        if poll {
+            self.reconcile.turn(&at, &self.deposits, &self.withdrawals)?;
+        }
+        withdrawn.and(followed)
+    }
+}
+
+/// Refuses empty books under a log with payments: they were lost, and would let every client's money be
+/// reserved for again.
+fn judge_books(at: &At<'_>) -> Result<(), ClerkError> {
+    // Wallets are declared here alone: what callers of the interface write makes no difference.
+    let wallets = || at.books.records(ledger::RecordKind::Wallet, DECLARED);
+    if !at.state.authorisations().is_empty() && wallets()?.is_empty() {
+        let why = "the books are empty and the log has payments: restore the database, or name the right one; \
+                   a deployment that paid before it kept books goes on with --books none";
+        return Err(ClerkError::Other(why.into()));
+    }
+    Ok(())
+}
+
+/// Declares the wallets of the log with their models in the books, each before its first transfer.
+fn declare_wallets(at: &At<'_>) -> Result<(), ClerkError> {
+    for found in at.state.documents() {
+        let Document::Wallet(wallet) = &found.document else { continue };
+        if at.books.record(ledger::RecordKind::Wallet, wallet.id.as_str())?.is_none() {
+            let declared = RecordChange::wallet(&wallet.id, model(wallet.model), at.now);
+            at.books.commit_or_lose(ledger::Posting { transfers: Vec::new(), records: vec![declared] })?;
+        }
+    }
+    Ok(())
+}
+
+/// The model of the log as the books know it.
+pub(crate) fn model(of: custody::document::Model) -> ledger::Model {
+    use custody::document::Model;
+    match of {
+        Model::One => ledger::Model::One,
+        Model::OneP => ledger::Model::OneP,
+        Model::Two => ledger::Model::Two,
+        Model::TwoP => ledger::Model::TwoP,
+        Model::Three => ledger::Model::Three,
+    }
+}
+
+#[cfg(test)]
+mod tests;

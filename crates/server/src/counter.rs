@@ -1,0 +1,87 @@
+//! The counter: what the REST interface needs of the server, and where its questions are answered.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use api::{ChainStatus, House};
+use chain::BitcoinDecoder;
+use custody::Hash;
+use custody::name::Label;
+use custody::payment::Allocate;
+use custody::state::State;
+use custody::statement::{Body, Envelope};
+use ledger::{Books, Reconciliation};
+
+use crate::desk::{Core, Desk, now_s};
+
+/// How long somebody who asks for a reconciliation waits for the clerk, who looks once a second when it is not
+/// busy with a block.
+const RECONCILE_WAIT: Duration = Duration::from_secs(10);
+
+/// The server behind the interface.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    desk: Arc<Desk>,
+    books: Books,
+}
+
+impl Counter {
+    pub(crate) fn new(desk: Arc<Desk>, books: Books) -> Self {
+        Self { desk, books }
+    }
+}
+
+impl House for Counter {
+    fn books(&self) -> &Books {
+        &self.books
+    }
+
+    fn look(&self, look: &mut dyn FnMut(&State, &BitcoinDecoder)) {
+        let core = self.desk.core();
+        look(core.replica.state(), core.replica.decoder());
+    }
+
+    fn label(&self, commitment: &Hash) -> Option<String> {
+        self.desk.core().labels.get(commitment).map(|label| label.text.clone())
+    }
+
+    fn submit(&self, envelope: &Envelope, labels: Vec<Label>) -> Result<(), String> {
+        let statement = envelope.unverified().map_err(|refusal| refusal.to_string())?;
+        let mut core = self.desk.core();
+        core.keep_labels(&statement, labels);
+        self.desk.submit(&mut core, envelope, statement).map_err(|error| error.to_string())?;
+        self.desk.wake_clerk(&mut core);
+        Ok(())
+    }
+
+    fn allocate(&self, allocate: Allocate) -> Result<Hash, String> {
+        self.desk.submit_if_admitted(Body::Allocate(allocate))
+    }
+
+    fn chain(&self) -> ChainStatus {
+        let unknown =
+            || ChainStatus { height: None, node: "the node was not asked yet".into(), following: false };
+        self.desk.core().published.followed.clone().unwrap_or_else(unknown)
+    }
+
+    fn reconcile(&self) -> Result<Vec<Reconciliation>, String> {
+        let mut core = self.desk.core();
+        let question = core.published.compared.asked.saturating_add(1);
+        core.published.compared.asked = question;
+        self.desk.wake_clerk(&mut core);
+        let waits = |core: &mut Core| core.published.compared.answered < question;
+        let waited = self.desk.news.wait_timeout_while(core, RECONCILE_WAIT, waits);
+        let (core, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let compared = &core.published.compared;
+        match &compared.result {
+            Some(result) if compared.answered >= question || result.is_err() => {
+                result.clone().map_err(|why| format!("{why}: ask again in a minute"))
+            }
+            _ => Err("books and network are not at the same block yet: ask again in a minute".into()),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        now_s()
+    }
+}
