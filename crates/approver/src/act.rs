@@ -91,12 +91,12 @@ pub struct Ask {
     pub client: Option<Name>,
 }
 
-/// Freezes everything (P16). It needs no replica: whoever has seen nothing may stop everything.
+/// Freezes (P16). It needs no replica: whoever has seen nothing may stop everything.
 ///
 /// # Errors
 /// None but for a key that refuses.
-pub fn freeze(genesis: &Hash, key: &DeviceKey, nonce: Hash) -> Result<Signed, ActError> {
-    let body = Body::Freeze(Freeze { scope: Scope::Everything });
+pub fn freeze(genesis: &Hash, key: &DeviceKey, nonce: Hash, scope: Scope) -> Result<Signed, ActError> {
+    let body = Body::Freeze(Freeze { scope });
     Draft::new(genesis, key, nonce, None, body)?.sign(key)
 }
 

@@ -38,12 +38,16 @@ pub enum RequestState {
     Lapsed,
     /// Another request took its place.
     Renewed,
+    /// It was taken back before anything was authorised; of a cancel, that it did so (P23).
+    Withdrawn,
 }
 
 /// Where a request stands at `now`.
 pub fn state_of(state: &State, record: &RequestRecord, now: u64) -> RequestState {
-    if record.renewed_by.is_some() {
-        RequestState::Renewed
+    if let Some(by) = record.renewed_by {
+        // What takes the place of another is authorised, but for a withdrawal.
+        let withdrawn = state.requests().get(&by).is_some_and(|by| by.authorised.is_empty());
+        if withdrawn { RequestState::Withdrawn } else { RequestState::Renewed }
     } else if !record.authorised.is_empty() {
         RequestState::Authorised
     } else if record.request.end < now {
@@ -133,6 +137,9 @@ pub struct RequestView {
     pub renews: Option<Hash>,
     /// Freezes that it leaves despite.
     pub despite: Vec<Hash>,
+    /// Whether it ends what it cancels at once, without approvals: nothing is authorised for that, and the
+    /// same one asked for it, or a machine did and this is by a person (P23).
+    pub withdraws: bool,
     /// Approvals so far.
     pub approvals: Vec<ApprovalView>,
     /// The rules of the policy that cover it; all must be filled.
@@ -167,6 +174,8 @@ impl RequestView {
         let amount = request.amount().unwrap_or(Sats::MAX);
         let ask = ask(state, record, amount, now);
         let policy = state.policy().map(|(policy, _)| policy);
+        let withdraws = record.renewed_by == Some(id) || state.withdraws(request, &record.requester);
+        let policy = policy.filter(|_| !withdraws);
         let rules = policy.iter().flat_map(|p| &p.rules);
         let covering: Vec<_> = rules.filter(|r| r.when.covers(&ask)).collect();
         let paths: Vec<_> = covering.iter().flat_map(|r| r.require.approvals.clone()).collect();
@@ -191,6 +200,7 @@ impl RequestView {
             note: request.note.map(|note| labels.shown(&note)),
             renews: request.renews,
             despite: request.despite.clone(),
+            withdraws,
             rules: covering
                 .iter()
                 .map(|rule| RuleView {
@@ -254,6 +264,9 @@ impl RequestView {
         }
         for freeze in &self.despite {
             page.row("despite freeze", &freeze.to_string());
+        }
+        if self.withdraws {
+            page.row("ends it", "at once: nothing is authorised for it, and nobody need approve this");
         }
         page.approvals(&self.approvals);
         for rule in &self.rules {

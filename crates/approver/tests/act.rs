@@ -9,7 +9,7 @@ use custody::document::Document;
 use custody::effects::{Branch, Sats};
 use custody::payment::Allocate;
 use custody::rule::Rule;
-use custody::statement::{Approve, Body, Envelope, key_id};
+use custody::statement::{Approve, Body, Envelope, Scope, key_id};
 use fixtures::{World, group, name, policy, rule};
 
 fn fresh(world: &World, number: u8) -> Fresh {
@@ -147,7 +147,7 @@ fn addresses_freezes_and_revocations() {
 
     // Neither needs to have seen the log.
     let genesis: Hash = world.state.genesis_hash();
-    let freeze = approver::freeze(&genesis, &key, nonce(2)).unwrap();
+    let freeze = approver::freeze(&genesis, &key, nonce(2), Scope::Everything).unwrap();
     assert_eq!(freeze.not_after, None);
     submit(&mut world, &freeze);
     assert!(world.state.freezes().get(&freeze.id).is_some());

@@ -178,6 +178,50 @@ fn clients_and_narrow_freezes_are_shown() {
     }
 }
 
+/// P23: a cancel by who asked, or by a person of what a machine asked, while nothing is authorised, is shown as
+/// what it is, and so is what it ended.
+#[test]
+fn a_withdrawal_needs_nobody() {
+    use approver::RequestState;
+    use custody::payment::Request;
+    let mut world = World::open(fixtures::newest());
+    let ids = [1_000_000, 2_000_000].map(|amount| {
+        let ask = world.request(&[("acme", amount)]);
+        world.asked_as("carol", ask, &["alice", "bob"])
+    });
+    let [open, paid] = ids;
+    let coin = world.coin(9_000_000);
+    let draft = world.draft(&[paid], &[coin], 1_000);
+    world.pay(&[paid], &draft).unwrap();
+    let cancels = ids.map(|id| {
+        let cancel = Request { renews: Some(id), ..world.request(&[]) };
+        world.asked_as("carol", cancel, &[])
+    });
+    let view = shown(&world, &cancels[0], &labels(&[]));
+    assert!(lines(&view, "ends it")[0].starts_with("at once"), "{view:?}");
+    assert_eq!(lines(&view, "still needed"), ["nothing"]);
+    assert_eq!((lines(&view, "rule").len(), request(&view).may_approve.len()), (0, 0));
+    assert_eq!(request(&view).state, RequestState::Withdrawn);
+    assert_eq!(request(&shown(&world, &open, &labels(&[]))).state, RequestState::Withdrawn);
+    world.adopt(Document::Machine(fixtures::machine("shop", &[custody::document::Grant::Request])));
+    let shops = world.asked_as("shop", world.request(&[("acme", 3_000_000)]), &[]);
+    let cancel = Request { renews: Some(shops), ..world.request(&[]) };
+    let cancel = world.asked_as("carol", cancel, &[]);
+    assert!(lines(&shown(&world, &cancel, &labels(&[])), "ends it")[0].starts_with("at once"));
+    assert_eq!(request(&shown(&world, &shops, &labels(&[]))).state, RequestState::Withdrawn);
+    // Of what is authorised it is a payment to be approved.
+    let view = shown(&world, &cancels[1], &labels(&[]));
+    assert!(lines(&view, "ends it").is_empty() && lines(&view, "rule").len() == 1);
+    assert_eq!(request(&view).state, RequestState::Open);
+    assert_eq!(request(&shown(&world, &paid, &labels(&[]))).state, RequestState::Authorised);
+    for who in ["alice", "bob"] {
+        world.approve(who, cancels[1]).unwrap();
+    }
+    let draft = world.draft(&[cancels[1]], &[coin], 2_000);
+    world.pay(&[cancels[1]], &draft).unwrap();
+    assert_eq!(request(&shown(&world, &paid, &labels(&[]))).state, RequestState::Renewed);
+}
+
 #[test]
 fn documents_are_shown_with_what_changes() {
     let mut world = World::ready();

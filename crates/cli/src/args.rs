@@ -1,5 +1,7 @@
 //! The command line.
 
+mod money;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -10,6 +12,10 @@ use custody::effects::{Branch, OutPoint, Sats};
 use custody::name::Name;
 
 use crate::amount;
+
+pub(crate) use money::{
+    Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
+};
 
 /// Keyward: ask for payments, approve, freeze, look and verify.
 #[derive(Debug, Parser)]
@@ -27,6 +33,8 @@ pub(crate) enum Output {
     Table,
     /// For programs.
     Json,
+    /// For spreadsheets: lists only.
+    Csv,
 }
 
 /// How long a command waits unless said otherwise, in seconds.
@@ -40,8 +48,8 @@ pub(crate) struct Global {
     /// What to print
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
-    /// Address of the server, instead of the profile's
-    #[arg(long, global = true, value_name = "HOST:PORT")]
+    /// Address of the server, instead of the profile's; MACHINE@ before it names its machine [default: server]
+    #[arg(long, global = true, value_name = "[MACHINE@]HOST:PORT")]
     pub(crate) server: Option<String>,
     /// Device key file, instead of the profile's
     #[arg(long, global = true, value_name = "FILE")]
@@ -81,9 +89,36 @@ pub(crate) enum Command {
         #[arg(long)]
         labels: Option<PathBuf>,
     },
-    /// Propose clients
+    /// Propose and list clients
     #[command(subcommand)]
     Client(Client),
+    /// Say what clients have
+    Balances(Balances),
+    /// List what came to a client and left, with the running balance
+    Statement(Statement),
+    /// List deposits
+    Deposits(Deposits),
+    /// Look at a deposit, release it
+    #[command(subcommand)]
+    Deposit(Deposit),
+    /// Move coins between two clients of a wallet, in the books only
+    Transfer(Transfer),
+    /// Reserve a client's coins and ask to pay them out
+    Withdraw(Withdraw),
+    /// List withdrawals
+    Withdrawals(Withdrawals),
+    /// Look at a withdrawal, follow it, cancel it, sign a draft
+    #[command(subcommand)]
+    Withdrawal(Withdrawal),
+    /// Sign requests for programs
+    #[command(subcommand)]
+    Request(Request),
+    /// Compare the books with the network, now
+    Reconcile {
+        /// This wallet only
+        #[arg(long)]
+        wallet: Option<Name>,
+    },
     /// Propose destinations
     #[command(subcommand)]
     Destination(Destination),
@@ -103,7 +138,7 @@ pub(crate) enum Command {
     },
     /// Ask for a payment
     Pay(Pay),
-    /// Ask to cancel a payment: its coins return to the own wallet
+    /// End a payment: at once if nothing is authorised and you asked for it, else others approve that
     Cancel(Cancel),
     /// Let the server propose a transaction that pays more for the same request
     Bump {
@@ -151,8 +186,10 @@ pub(crate) enum Command {
     },
     /// Say how things are
     Status,
-    /// Stop every payment, now
+    /// Stop every payment, or those of a part, now
     Freeze {
+        #[command(flatten)]
+        part: Part,
         /// Also ask these co-signers directly, besides those of the profile
         #[arg(long = "cosigner", value_name = "NAME=HOST:PORT")]
         cosigners: Vec<String>,
@@ -184,6 +221,9 @@ pub(crate) enum Command {
     /// Export and verify the log
     #[command(subcommand)]
     Log(Log),
+    /// Verify the clients' books
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// Print a script that completes commands
     Completions {
         /// The shell
@@ -288,6 +328,15 @@ pub(crate) enum Machine {
         /// The public file
         file: PathBuf,
     },
+    /// Write a certificate of the device key file, with which HTTP clients call the REST interface
+    Certificate {
+        /// Where to write the certificate (PEM)
+        #[arg(long, value_name = "FILE")]
+        out_cert: PathBuf,
+        /// Where to write the private key of TLS (PEM), without passphrase
+        #[arg(long, value_name = "FILE")]
+        out_key: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -301,6 +350,8 @@ pub(crate) enum Client {
         #[arg(long)]
         name: String,
     },
+    /// List clients
+    List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -424,6 +475,21 @@ pub(crate) struct Pay {
     pub(crate) note: Option<String>,
 }
 
+/// What a freeze covers; everything when none is given.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct Part {
+    /// Only payments in this asset
+    #[arg(long, value_name = "CAIP19")]
+    pub(crate) asset: Option<String>,
+    /// Only payments from this wallet
+    #[arg(long)]
+    pub(crate) wallet: Option<Name>,
+    /// Only payments that name this client
+    #[arg(long)]
+    pub(crate) client: Option<Name>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Cancel {
     /// The request, at least 8 digits of its id
@@ -470,7 +536,7 @@ pub(crate) struct Terms {
 }
 
 /// Highest fee unless said otherwise, in millionths of the amount: one tenth.
-const DEFAULT_FEE_MAX_PPM: u64 = 100_000;
+pub(crate) const DEFAULT_FEE_MAX_PPM: u64 = 100_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Log {
@@ -494,6 +560,19 @@ pub(crate) enum Log {
         /// An older checkpoint that the log must go on from
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ledger {
+    /// Recompute the clients' books, and compare them with what the server anchored in the log
+    Verify {
+        /// The database: sqlite:/path/books.db or postgres://user@host/name
+        #[arg(long, value_name = "URL")]
+        books: String,
+        /// A copy of the server's observations.jsonl, to name the first batch that differs
+        #[arg(long, value_name = "FILE")]
+        observations: Option<PathBuf>,
     },
 }
 

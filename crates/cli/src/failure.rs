@@ -24,6 +24,8 @@ pub(crate) enum Class {
     TimedOut,
     /// It was done, and something needs a person's attention.
     Attention,
+    /// The books and the network differ.
+    Break,
 }
 
 impl Class {
@@ -36,6 +38,7 @@ impl Class {
             Self::Unverified => 5,
             Self::TimedOut => 6,
             Self::Attention => 7,
+            Self::Break => 8,
         }
     }
 }
@@ -57,6 +60,12 @@ impl Failure {
 
     pub(crate) fn usage(what: impl fmt::Display, next: impl Into<String>) -> Self {
         Self::new(Class::Usage, what, next)
+    }
+
+    /// One more thing to do next.
+    pub(crate) fn and(mut self, next: impl fmt::Display) -> Self {
+        self.next.push_str(&format!("; {next}"));
+        self
     }
 
     /// A file that cannot be read or written.

@@ -3,6 +3,7 @@
 mod amount;
 mod args;
 mod commands;
+mod csv;
 mod failure;
 mod home;
 mod link;

@@ -20,7 +20,7 @@ use crate::home::{Cache, Home, Profile, read};
 use crate::link::{ANSWER_DEADLINE, Link};
 use crate::secret;
 
-/// The machine of genesis whose TLS key the server holds.
+/// The machine whose TLS key the server holds, unless the address names another.
 pub(crate) const SERVER: &str = "server";
 
 /// Longest single wait that the server grants, in milliseconds.
@@ -139,11 +139,12 @@ impl<'a> Session<'a> {
         Ok(TlsKey::from_seed(self.key()?.tls_seed())?)
     }
 
-    fn server_key(&self) -> Result<Hash> {
-        let name: Name = SERVER.parse().map_err(|e: String| Failure::usage(e, ""))?;
-        let machine: Option<&Machine> = self.replica.state().machine(&name);
-        let next = "give the deployment a machine of that name: its TLS key is the server's";
-        let machine = machine.ok_or_else(|| Failure::usage("there is no machine `server`", next))?;
+    /// The key of a server, by the name of its machine.
+    fn server_key(&self, name: &str) -> Result<Hash> {
+        let id: Name = name.parse().map_err(|e: String| Failure::usage(e, "name it as MACHINE@HOST:PORT"))?;
+        let machine: Option<&Machine> = self.replica.state().machine(&id);
+        let next = "name the server's machine, as MACHINE@HOST:PORT: its TLS key is the server's";
+        let machine = machine.ok_or_else(|| Failure::usage(format!("there is no machine `{name}`"), next))?;
         Ok(machine.tls)
     }
 
@@ -154,8 +155,9 @@ impl<'a> Session<'a> {
                 let address = self.profile.server.clone();
                 let next = "name it by --server HOST:PORT, or keyward profile --server HOST:PORT";
                 let address = address.ok_or_else(|| Failure::usage("no server is known", next))?;
-                let (tls, key) = (self.tls()?, self.server_key()?);
-                Link::open(&address, &tls, &key)?
+                let (name, address) = address.split_once('@').unwrap_or((SERVER, &address));
+                let (tls, key) = (self.tls()?, self.server_key(name)?);
+                Link::open(address, &tls, &key)?
             }
         };
         let answer = link.ask(message, limit)?;
@@ -330,6 +332,30 @@ impl<'a> Session<'a> {
         let limit = Duration::from_millis(timeout_ms) + ANSWER_DEADLINE;
         match self.ask(&ToServer::Wait { from, timeout_ms }, limit)? {
             FromServer::Log(log) => self.absorb(log),
+            _ => Err(off_script()),
+        }
+    }
+
+    /// Asks the REST interface over this connection: the status of HTTP, and the answer.
+    pub(crate) fn api(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        idempotency_key: Option<&str>,
+    ) -> Result<(u16, Vec<u8>)> {
+        if self.global.offline {
+            return Err(Failure::usage("only the server knows that", "leave out --offline"));
+        }
+        let message = ToServer::Api {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            idempotency_key: idempotency_key.map(str::to_owned),
+            body: body.map(|bytes| Blob(bytes.to_vec())),
+        };
+        // A whole wallet may be compared with the node.
+        match self.ask(&message, ANSWER_DEADLINE * 4)? {
+            FromServer::Api { status, body } => Ok((status, body.0)),
             _ => Err(off_script()),
         }
     }

@@ -3,6 +3,12 @@
 //! demand.
 
 mod common;
+#[path = "online/money.rs"]
+mod money;
+#[path = "online/office.rs"]
+mod office;
+#[path = "online/parts.rs"]
+mod parts;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,6 +27,7 @@ use custody::statement::Envelope;
 use custody::{Blob, Hash};
 use ed25519_dalek::Signer as _;
 use fixtures::{Coin, World, genesis, group, key, name};
+use office::Office;
 use serde_json::Value;
 use wire::message::{
     Answer, FromCosigner, FromServer, Log, ReceiptState, ServerStatus, ToCosigner, ToServer,
@@ -49,6 +56,8 @@ struct Shared {
     lie: Lie,
     /// What spent coins behind the log's back.
     spenders: Vec<Hash>,
+    /// The books and the REST interface, once a test opened them.
+    office: Option<Arc<Office>>,
 }
 
 /// A deployment in which `erin` of this host approves.
@@ -131,6 +140,9 @@ impl Shared {
             ToServer::Shares { .. } | ToServer::Bump { .. } => {
                 FromServer::Error { code: "late".into(), why: "not here".into() }
             }
+            ToServer::Api { .. } => {
+                FromServer::Error { code: "no-books".into(), why: "this server keeps no books".into() }
+            }
         }
     }
 
@@ -178,7 +190,7 @@ impl Shared {
 }
 
 /// Listens with the TLS key of a name; one thread for each connection.
-fn listen<M, R>(who: &str, answer: impl Fn(M) -> R + Clone + Send + 'static) -> String
+fn listen<M, R>(who: &str, answer: impl Fn(Hash, M) -> R + Clone + Send + 'static) -> String
 where
     M: serde::de::DeserializeOwned,
     R: serde::Serialize,
@@ -191,9 +203,10 @@ where
         while let Ok(mut connection) = listener.accept() {
             let answer = answer.clone();
             thread::spawn(move || {
+                let peer = Hash(connection.peer());
                 while let Ok(frame) = connection.recv() {
                     let message = wire::decode(&frame).unwrap();
-                    if connection.send(&wire::encode(&answer(message)).unwrap()).is_err() {
+                    if connection.send(&wire::encode(&answer(peer, message)).unwrap()).is_err() {
                         return;
                     }
                 }
@@ -205,12 +218,15 @@ where
 
 impl Deployment {
     fn new() -> Self {
+        Self::on(genesis())
+    }
+
+    fn on(mut genesis: Genesis) -> Self {
         let host = Host::new();
         host.ok("person new --id erin --name Erin --out erin.key");
         let public: Value =
             serde_json::from_slice(&fs::read(host.path("erin.key.pub.json")).unwrap()).unwrap();
         let erin: Person = serde_json::from_value(public["person"].clone()).unwrap();
-        let mut genesis: Genesis = genesis();
         genesis.people.push(erin);
         let members = ["alice", "bob", "carol", "erin"];
         genesis.groups = ["approvers", "admins"].map(|g| group(g, &members)).to_vec();
@@ -220,12 +236,21 @@ impl Deployment {
         let mut world = World::open(genesis);
         world.apply(now(), &[]);
         let labels = ["acme", "alice", "carol"].map(fixtures::label).to_vec();
-        let shared = Arc::new(Mutex::new(Shared { world, labels, lie: Lie::None, spenders: Vec::new() }));
+        let (lie, spenders, office) = (Lie::None, Vec::new(), None);
+        let shared = Arc::new(Mutex::new(Shared { world, labels, lie, spenders, office }));
         let held = Arc::clone(&shared);
-        let server = listen("server", move |message| held.lock().unwrap().server(message));
+        let server = listen("server", move |peer, message| {
+            let office = held.lock().unwrap().office.clone();
+            match (office, message) {
+                (Some(office), ToServer::Api { method, path, idempotency_key, body }) => {
+                    office.answer(peer, &method, &path, idempotency_key, body)
+                }
+                (_, message) => held.lock().unwrap().server(message),
+            }
+        });
         let cosigners = ["s1", "s2", "s3", "w1"].map(|who| {
             let held = Arc::clone(&shared);
-            (who, listen(who, move |message| held.lock().unwrap().cosigner(who, message)))
+            (who, listen(who, move |_, message| held.lock().unwrap().cosigner(who, message)))
         });
         host.ok(&format!("profile --server {server} --device erin.key"));
         Self { host, shared, cosigners: cosigners.to_vec() }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use custody::document::{
     Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Tier, Wallet,
 };
-use custody::name::Label;
+use custody::name::{Label, Name};
 use keys::device::{DeviceKey, DevicePublic};
 use rand_core::OsRng;
 use serde::Serialize;
@@ -93,12 +93,14 @@ pub(crate) fn machine(global: &Global, command: args::Machine) -> Result<()> {
             made(global, &out, public, keys)
         }
         args::Machine::Add { file } => propose(global, Document::Machine(read_json(&file)?), &[]),
+        args::Machine::Certificate { out_cert, out_key } => {
+            super::certificate::write(global, &out_cert, &out_key)
+        }
     }
 }
 
-pub(crate) fn client(global: &Global, command: args::Client) -> Result<()> {
-    let args::Client::Add { id, name } = command;
-    let label = label(&name);
+pub(crate) fn client(global: &Global, id: Name, name: &str) -> Result<()> {
+    let label = label(name);
     propose(global, Document::Client(Client { id, name: label.commitment() }), &[label])
 }
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use approver::{Signed, plain};
+use approver::{Signed, narrowed, plain};
 use custody::document::{CosignerCard, Document, Resume, Revocation};
 use custody::name::Name;
+use custody::state::{Authorisation, State};
+use custody::statement::Scope;
 use custody::{Blob, Hash};
 use serde::Serialize;
 use wire::TlsKey;
@@ -13,7 +15,7 @@ use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
 use super::frozen::{Held, SETTLED_S, cosigners_needed, is_frozen, signers_needed};
 use super::{confirm, emit, propose_in};
-use crate::args::{DEFAULT_TIMEOUT_S, Global};
+use crate::args::{DEFAULT_TIMEOUT_S, Global, Part};
 use crate::failure::{Class, Failure, Result};
 use crate::link::{ANSWER_DEADLINE, Link};
 use crate::session::{Session, now, pick};
@@ -27,6 +29,7 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Serialize)]
 struct Report {
     id: Hash,
+    scope: Scope,
     /// True only when it is (P18).
     frozen: bool,
     acknowledged: Vec<Name>,
@@ -53,18 +56,57 @@ pub(crate) fn named_address(text: &str) -> Result<(Name, String)> {
     Ok((name, address.to_owned()))
 }
 
-/// Stops everything: through the server and at every co-signer that can be reached directly. It does not
-/// need the server, nor its goodwill.
-pub(crate) fn freeze(global: &Global, cosigners: &[String], yes: bool) -> Result<()> {
+/// What a freeze is to cover, if the log as it is known here has it: a freeze of something else would stop
+/// nothing, and no batch takes it in.
+fn scope(state: &State, part: Part) -> Result<Scope> {
+    let (scope, known) = match part {
+        Part { asset: Some(asset), .. } => {
+            let known = asset == state.genesis().asset();
+            (Scope::Asset(asset), known)
+        }
+        Part { wallet: Some(wallet), .. } => {
+            let known = state.wallet(&wallet).is_some();
+            (Scope::Wallet(wallet), known)
+        }
+        Part { client: Some(client), .. } => {
+            let known = state.client(&client).is_some();
+            (Scope::Client(client), known)
+        }
+        Part { asset: None, wallet: None, client: None } => return Ok(Scope::Everything),
+    };
+    let all = "keyward freeze without a part stops everything";
+    if !known {
+        let asset = state.genesis().asset();
+        let what = format!("{} is not in the log", covered(&scope));
+        let next = format!("the asset here is {asset}; keyward status reads the log anew; {all}");
+        return Err(Failure::usage(what, next));
+    }
+    if state.clock().rules < 2 {
+        return Err(Failure::usage("rule set 1 freezes everything or nothing", all));
+    }
+    Ok(scope)
+}
+
+/// What a freeze covers, in words.
+fn covered(scope: &Scope) -> String {
+    let part = narrowed(scope);
+    if part.is_empty() { "everything".into() } else { part.trim_end().to_owned() }
+}
+
+/// Stops everything, or a part: through the server and at every co-signer that can be reached directly. It
+/// does not need the server, nor its goodwill.
+pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: bool) -> Result<()> {
     let mut session = Session::open(global)?;
+    let scope = scope(session.replica.state(), part)?;
     for cosigner in cosigners {
         let (name, address) = named_address(cosigner)?;
         session.profile.cosigners.insert(name, address);
     }
-    confirm("Stop every payment of this deployment, until a quorum resumes?", yes)?;
+    let what = if scope == Scope::Everything { "of this deployment".into() } else { covered(&scope) };
+    confirm(&format!("Stop every payment {what}, until a quorum resumes?"), yes)?;
     session.unlock()?;
     let genesis = session.replica.state().genesis_hash();
-    let signed = approver::freeze(&genesis, session.key()?, crate::secret::nonce())?;
+    let signed = approver::freeze(&genesis, session.key()?, crate::secret::nonce(), scope.clone())?;
     let mut problems = BTreeMap::new();
     let mut held = BTreeMap::new();
     // With a signer lost only time makes it true (P18), so the usual wait would be too short.
@@ -91,7 +133,7 @@ pub(crate) fn freeze(global: &Global, cosigners: &[String], yes: bool) -> Result
         }
         std::thread::sleep(left.min(RETRY));
     };
-    report(&mut session, &signed, frozen, &held, problems)
+    report(&mut session, &signed, scope, frozen, &held, problems)
 }
 
 /// Hands the freeze to each co-signer of the profile that has not acknowledged it yet.
@@ -167,6 +209,7 @@ fn count_final_head(session: &Session<'_>, signed: &Signed, held: &mut BTreeMap<
 fn report(
     session: &mut Session<'_>,
     signed: &Signed,
+    scope: Scope,
     frozen: bool,
     held: &BTreeMap<Name, Held>,
     problems: BTreeMap<String, String>,
@@ -181,9 +224,14 @@ fn report(
         BTreeSet::new()
     };
     let state = session.replica.state();
+    let covers = |a: &Authorisation| {
+        let requests = a.requests.iter().filter_map(|id| state.requests().get(id));
+        requests.into_iter().any(|record| scope.stops(&record.request))
+    };
     let may_still_confirm: Vec<MayConfirm> = state
         .authorisations()
         .iter()
+        .filter(|(_, a)| covers(a))
         .map(|(id, a)| {
             let mut txid = a.txid;
             txid.0.reverse();
@@ -195,6 +243,7 @@ fn report(
     let numbers = state.numbers();
     let names: Vec<Name> = held.keys().cloned().collect();
     let mut text = format!("{}  {}\n", if frozen { "frozen    " } else { "sent      " }, signed.id);
+    text.push_str(&format!("covers      {}\n", covered(&scope)));
     let list = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
     text.push_str(&format!("held by     {}\n", if list.is_empty() { "nobody yet" } else { &list }));
     for (who, problem) in &problems {
@@ -206,7 +255,7 @@ fn report(
         text.push_str(&format!("may still confirm: {} from {} ({id}{says})\n", a.txid, a.wallet));
     }
     let problems = problems.into_iter().map(|(who, problem)| format!("{who}: {problem}")).collect();
-    let value = Report { id: signed.id, frozen, acknowledged: names, problems, may_still_confirm };
+    let value = Report { id: signed.id, scope, frozen, acknowledged: names, problems, may_still_confirm };
     emit(global, &text, &value)?;
     if frozen {
         return Ok(());

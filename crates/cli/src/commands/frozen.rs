@@ -1,4 +1,4 @@
-//! When it is true that everything is frozen (P18).
+//! When it is true that what a freeze covers is frozen (P18): a part is as slow as everything.
 
 use std::collections::BTreeMap;
 

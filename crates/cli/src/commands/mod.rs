@@ -3,13 +3,17 @@
 mod address;
 mod anchors;
 mod ceremony;
+mod certificate;
 mod decide;
 mod enrol;
 mod freeze;
 mod frozen;
 mod genesis;
+mod ledger;
 mod log;
+mod money;
 mod pay;
+mod request;
 mod show;
 mod spare;
 mod spec;
@@ -24,7 +28,7 @@ use custody::document::Document;
 use custody::name::Label;
 use serde::Serialize;
 
-use crate::args::{Args, Command, Global, Output};
+use crate::args::{Args, Client, Command, Global, Output};
 use crate::failure::{Class, Failure, Result};
 use crate::home::{Home, read, read_json};
 use crate::session::{Sent, Session, fresh, now};
@@ -32,6 +36,9 @@ use crate::session::{Sent, Session, fresh, now};
 /// Does what the command line says.
 pub(crate) fn run(args: Args) -> Result<()> {
     let global = &args.global;
+    if global.output == Output::Csv && !args.command.is_list() {
+        return Err(no_list());
+    }
     match args.command {
         Command::Genesis(command) => genesis::run(global, command),
         Command::Profile(command) => profile(global, &command.cosigners),
@@ -50,7 +57,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
             };
             propose(global, document, &labels)
         }
-        Command::Client(command) => enrol::client(global, command),
+        Command::Client(Client::Add { id, name }) => enrol::client(global, id, &name),
+        Command::Client(Client::List) => money::clients(global),
+        Command::Balances(command) => money::balances(global, command),
+        Command::Statement(command) => money::statement(global, command),
+        Command::Deposits(command) => money::deposits(global, command),
+        Command::Deposit(command) => money::deposit(global, command),
+        Command::Transfer(command) => money::transfer(global, command),
+        Command::Withdraw(command) => money::withdraw(global, command),
+        Command::Withdrawals(command) => money::withdrawals(global, command),
+        Command::Withdrawal(command) => money::withdrawal(global, command),
+        Command::Request(command) => request::run(global, command),
+        Command::Reconcile { wallet } => money::reconcile(global, wallet.as_ref()),
         Command::Destination(command) => enrol::destination(global, command),
         Command::Wallet(command) => enrol::wallet(global, command),
         Command::Ceremony(command) => ceremony::run(global, command),
@@ -66,11 +84,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Requests { all } => show::requests(global, all),
         Command::Proposals { all } => show::proposals(global, all),
         Command::Status => status::run(global),
-        Command::Freeze { cosigners, yes } => freeze::freeze(global, &cosigners, yes),
+        Command::Freeze { part, cosigners, yes } => freeze::freeze(global, part, &cosigners, yes),
         Command::Resume { freezes } => freeze::resume(global, &freezes),
         Command::Revoke { other, yes } => freeze::revoke(global, other, yes),
         Command::Watch { once } => watch::run(global, once),
         Command::Log(command) => log::run(global, command),
+        Command::Ledger(command) => ledger::run(global, command),
         Command::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "keyward", &mut out);
@@ -104,6 +123,11 @@ fn profile(global: &Global, cosigners: &[String]) -> Result<()> {
     emit(global, &text, &profile)
 }
 
+/// Only a list fits a spreadsheet.
+fn no_list() -> Failure {
+    Failure::usage("this command prints no list", "use --output table or --output json")
+}
+
 /// Prints to standard output. A reader that went away is no mistake of ours.
 fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
@@ -123,6 +147,7 @@ fn emit<T: Serialize + ?Sized>(global: &Global, text: &str, value: &T) -> Result
             let json = json.map_err(|e| Failure::new(Class::System, e, "use --output table"))?;
             print(&format!("{json}\n"))
         }
+        Output::Csv => Err(no_list()),
     }
 }
 

@@ -1,15 +1,15 @@
 //! `keyward pay`, `keyward cancel`, `keyward bump`.
 
-use approver::{Ask, plain, sats};
+use approver::{Ask, Draft, Signed, plain, sats};
 use custody::Hash;
 use custody::effects::Sats;
 use custody::name::Label;
 use serde::Serialize;
 
 use super::enrol::label;
-use super::{confirm, emit, present, send};
+use super::{confirm, emit, present};
 use crate::args::{Cancel, Global, Pay, Terms};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::session::{Session, fresh, now, pick};
 
 pub(crate) fn pay(global: &Global, command: Pay) -> Result<()> {
@@ -35,21 +35,27 @@ pub(crate) fn cancel(global: &Global, command: Cancel) -> Result<()> {
     let old = request(&session, &command.request)?;
     let freezes = || session.replica.state().freezes().iter().map(|(id, _)| *id);
     let despite = command.despite.iter().map(|f| pick(freezes(), f, "freeze")).collect::<Result<_>>()?;
-    let found = session.replica.state().requests().get(&old);
-    let found = found.map(|r| (r.request.wallet.clone(), r.request.client.clone()));
-    let Some((wallet, client)) = found else { return request(&session, &command.request).map(|_| ()) };
-    let ask = Ask {
-        wallet,
-        outputs: Vec::new(),
-        fee_max: command.terms.fee_max,
-        fee_max_ppm: command.terms.fee_max_ppm,
-        end: now().saturating_add(command.terms.end),
-        renews: Some(old),
-        despite,
-        note: None,
-        client,
-    };
+    let Terms { fee_max, fee_max_ppm, end, .. } = command.terms;
+    let ask = Ask { despite, fee_max, fee_max_ppm, ..cancelling(&session, old, end)? };
     ask_for(&mut session, ask, &command.terms, &[])
+}
+
+/// Asks for nothing but to end a request, at its own ceilings of the fee.
+pub(crate) fn cancelling(session: &Session<'_>, old: Hash, validity_s: u64) -> Result<Ask> {
+    let found = session.replica.state().requests().get(&old);
+    let next = "keyward requests lists them; a new one may not be final yet";
+    let request = &found.ok_or_else(|| Failure::usage(format!("there is no request {old}"), next))?.request;
+    Ok(Ask {
+        wallet: request.wallet.clone(),
+        outputs: Vec::new(),
+        fee_max: request.fee_max,
+        fee_max_ppm: request.fee_max_ppm,
+        end: now().saturating_add(validity_s),
+        renews: Some(old),
+        despite: Vec::new(),
+        note: None,
+        client: request.client.clone(),
+    })
 }
 
 #[derive(Serialize)]
@@ -76,13 +82,32 @@ fn request(session: &Session<'_>, prefix: &str) -> Result<Hash> {
 
 /// Shows the request as its approvers will see it, asks, signs, sends.
 fn ask_for(session: &mut Session<'_>, ask: Ask, terms: &Terms, labels: &[Label]) -> Result<()> {
+    let signed = sign(session, ask, terms.yes, labels)?;
+    let sent = session.send(&signed, labels)?;
+    // A cancel ends the request at once, unless a transaction for it was quicker.
+    let record = session.replica.state().requests().get(&signed.id);
+    let what = match record.and_then(|record| record.renewed_by) {
+        Some(by) if by == signed.id => "withdrawn: nothing was authorised, so it needs no approvals",
+        _ => "asked: others approve it by its id",
+    };
+    let text = format!("{what}\n  id       {}\n  final    at height {}\n", sent.id, sent.height);
+    emit(session.global, &text, &sent)
+}
+
+/// Shows the request as its approvers will see it, asks, signs.
+pub(crate) fn sign(session: &mut Session<'_>, ask: Ask, yes: bool, labels: &[Label]) -> Result<Signed> {
+    let draft = show(session, ask, labels)?;
+    confirm("Ask for this?", yes)?;
+    Ok(draft.sign_if_accepted(&session.replica, session.key()?)?)
+}
+
+/// Shows the request as its approvers will see it.
+pub(crate) fn show(session: &mut Session<'_>, ask: Ask, labels: &[Label]) -> Result<Draft> {
     session.unlock()?;
     session.labels.add(labels);
     let draft = session.replica.request(session.key()?, ask, fresh())?;
     if let Some(view) = draft.view(&session.replica, &session.labels, now()) {
         present(&view);
     }
-    confirm("Ask for this?", terms.yes)?;
-    let signed = draft.sign_if_accepted(&session.replica, session.key()?)?;
-    send(session, &signed, labels, "asked: others approve it by its id")
+    Ok(draft)
 }
