@@ -31,6 +31,22 @@ impl Person {
     /// # Errors
     /// What `keyward person new` says.
     pub(super) fn new(id: &str, name: &str, directory: &Path) -> Result<Self, Failure> {
+        let person = Self::prepare(id, directory)?;
+        person.run(&["person", "new", "--id", id, "--name", name, "--out", &text(&person.device)])?;
+        Ok(person)
+    }
+
+    /// Makes the key of a machine that may do one thing.
+    ///
+    /// # Errors
+    /// What `keyward machine new` says.
+    pub(super) fn machine(id: &str, grant: &str, directory: &Path) -> Result<Self, Failure> {
+        let machine = Self::prepare(id, directory)?;
+        machine.run(&["machine", "new", "--id", id, "--grant", grant, "--out", &text(&machine.device)])?;
+        Ok(machine)
+    }
+
+    fn prepare(id: &str, directory: &Path) -> Result<Self, Failure> {
         let home = directory.join("people").join(id);
         std::fs::create_dir_all(&home)?;
         let device = home.join("device.json");
@@ -43,7 +59,6 @@ impl Person {
         };
         // For whoever goes on playing when the story is over.
         std::fs::write(person.home.join("passphrase"), format!("{}\n", person.passphrase))?;
-        person.run(&["person", "new", "--id", id, "--name", name, "--out", &text(&person.device)])?;
         Ok(person)
     }
 

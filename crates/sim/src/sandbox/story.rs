@@ -2,7 +2,9 @@
 
 mod deployed;
 mod log;
+mod money;
 mod payments;
+mod trial;
 mod trouble;
 
 use std::path::{Path, PathBuf};
@@ -58,6 +60,10 @@ pub struct Story {
     signers: Vec<(String, Service)>,
     server: Service,
     people: Vec<Person>,
+    erp: Person,
+    /// The database that the books are in.
+    books: String,
+    ceremony: String,
     customer: Customer,
     facts: Facts,
     thief: Thief,
@@ -97,11 +103,13 @@ impl Story {
     /// The first step that fails.
     pub fn run(options: &Options) -> Result<Self, Failure> {
         let begun = Instant::now();
-        let mut story = Self::begin(&options.directory)?;
+        let mut story = Self::begin(&options.directory, None)?;
         let (ceremony, accounts) = story.hold_ceremony()?;
         story.open_wallet(&ceremony, accounts)?;
+        story.add_clients()?;
         let address = story.give_address()?;
         story.receive(&address)?;
+        story.reorganise()?;
         story.add_destination()?;
         story.pay()?;
         story.tamper()?;
@@ -109,7 +117,10 @@ impl Story {
         story.cancel()?;
         story.freeze_and_resume()?;
         story.lose_a_signer()?;
+        story.withdraw()?;
+        story.reconcile()?;
         story.verify_log()?;
+        story.certificate()?;
         story.facts.write(&options.directory)?;
         tell(
             "done",
@@ -128,7 +139,7 @@ impl Story {
     }
 
     /// Genesis: keys are made where they stay, and everybody pins the same document.
-    fn begin(directory: &Path) -> Result<Self, Failure> {
+    fn begin(directory: &Path, books: Option<&str>) -> Result<Self, Failure> {
         let begun = Instant::now();
         let node = Node::start(directory.join("node"))?;
         let mut customer = Customer::new();
@@ -165,9 +176,21 @@ impl Story {
         let server = program("keyward-server")?;
         let (server_dir, machine) =
             (text(&directory.join("server")), text(&directory.join("server.machine.json")));
-        ask(&server, &["init", "--dir", &server_dir, "--id", "server", "--out", &machine], None)?;
+        let init = |dir: &str, id: &str, grants: &str, out: &str| {
+            ask(&server, &["init", "--dir", dir, "--id", id, "--grants", grants, "--out", out], None)
+        };
+        init(&server_dir, "server", "authorise,allocate,observe", &machine)?;
+        // What may stop everything and nothing else.
+        let (alarm_dir, sentinel) =
+            (text(&directory.join("sentinel")), text(&directory.join("sentinel.machine.json")));
+        init(&alarm_dir, "sentinel", "freeze", &sentinel)?;
+        // The institution's own system, which asks for withdrawals.
+        let erp = Person::machine("erp", "request", directory)?;
         let genesis = text(&directory.join("genesis.json"));
-        words.extend(["--machine".into(), machine, "--out".into(), genesis.clone()]);
+        for file in [machine, sentinel, text(&erp.public_file())] {
+            words.extend(["--machine".into(), file]);
+        }
+        words.extend(["--out".into(), genesis.clone()]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         people[0].run(&words)?;
         let shown = people[0].run(&["genesis", "show", &genesis])?;
@@ -211,10 +234,18 @@ impl Story {
             "{listen}",
             "--ready-file",
             "{ready}",
+            "--alarm-dir",
+            &alarm_dir,
+            "--api",
+            "127.0.0.1:0",
+            "--api-ready-file",
+            &text(&directory.join("server.api")),
         ]));
+        arguments.extend(books.into_iter().flat_map(|books| strings(&["--books", books])));
+        let books = books.map_or_else(|| format!("sqlite:{server_dir}/books.db"), str::to_owned);
         let service = Service::start(server, arguments, None, &directory.join("server"))?;
         let labels = text(&directory.join("genesis.json.labels.json"));
-        for person in &people {
+        for person in people.iter().chain([&erp]) {
             let mut pin = vec!["genesis", "pin", &genesis, "--hash", &hash];
             if Path::new(&labels).exists() {
                 pin.extend(["--labels", &labels]);
@@ -244,6 +275,9 @@ impl Story {
             signers,
             server: service,
             people,
+            erp,
+            books,
+            ceremony: String::new(),
             customer,
             facts,
             thief,
@@ -293,6 +327,7 @@ impl Story {
                 begun.elapsed().as_millis()
             ),
         );
+        self.ceremony.clone_from(&ceremony);
         Ok((ceremony, accounts))
     }
 
@@ -358,7 +393,8 @@ impl Story {
             self.facts.deposits.push(Payment { txid, address: address.into(), sat });
         }
         self.mine(DEEP)?;
-        tell("deposit", format!("1.5 BTC arrived in two payments, {DEEP} blocks deep"));
+        self.deposits_are("acme", "credited", 2)?;
+        tell("deposit", format!("1.5 BTC arrived in two payments, {DEEP} blocks deep, credited to acme"));
         Ok(())
     }
 
@@ -402,7 +438,8 @@ impl Story {
         for command in [
             "status",
             "requests --all",
-            "pay --wallet vault --to supplier=10000sat --fee-max 5000sat",
+            "balances",
+            "withdraw --client acme --wallet vault --to supplier=10000sat --fee-max 5000sat",
             "freeze",
         ] {
             println!("  {}", person.shown(command));

@@ -23,9 +23,26 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ceremony", &["custody", "chain", "keys"]),
     ("evidence", &["custody", "chain"]),
     ("deposits", &["custody"]),
-    ("server", &["custody", "chain", "builder", "wire", "evidence"]),
     ("ledger", &["custody"]),
-    ("cli", &["custody", "chain", "keys", "wire", "approver", "evidence"]),
+    ("withdrawals", &["custody", "ledger"]),
+    ("certificate", &[]),
+    ("api", &["custody", "chain", "deposits", "ledger", "withdrawals", "certificate"]),
+    (
+        "server",
+        &[
+            "custody",
+            "chain",
+            "builder",
+            "wire",
+            "evidence",
+            "deposits",
+            "ledger",
+            "withdrawals",
+            "certificate",
+            "api",
+        ],
+    ),
+    ("cli", &["custody", "chain", "keys", "wire", "approver", "evidence", "ledger", "certificate"]),
 ];
 
 /// What nothing trusted may reach: asynchronous runtimes, databases, HTTP.

@@ -20,9 +20,18 @@ impl Story {
     /// # Errors
     /// The first step that fails.
     pub fn deploy(directory: &Path, coins: u32, sat: u64) -> Result<Self, Failure> {
-        let mut story = Self::begin(directory)?;
+        Self::deploy_on(directory, None, coins, sat)
+    }
+
+    /// As [`Story::deploy`], with the books at an address instead of in the server's directory.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub fn deploy_on(directory: &Path, books: Option<&str>, coins: u32, sat: u64) -> Result<Self, Failure> {
+        let mut story = Self::begin(directory, books)?;
         let (ceremony, accounts) = story.hold_ceremony()?;
         story.open_wallet(&ceremony, accounts)?;
+        story.add_clients()?;
         let address = story.give_address()?;
         for count in 1..=coins {
             story.customer.pay(&story.node, &address, sat)?;
@@ -31,6 +40,7 @@ impl Story {
             }
         }
         story.mine(DEEP)?;
+        story.deposits_are("acme", "credited", usize::try_from(coins)?)?;
         story.add_destination()?;
         Ok(story)
     }

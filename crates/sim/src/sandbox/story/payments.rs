@@ -14,6 +14,8 @@ impl Story {
         let to = format!("supplier={amount}");
         let said = self.person("carol").run(&[
             "pay",
+            "--client",
+            "acme",
             "--wallet",
             "vault",
             "--to",
