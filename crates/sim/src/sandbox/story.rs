@@ -83,7 +83,10 @@ fn short(id: &str) -> &str {
 }
 
 /// Waits until `done` gives something.
-fn wait<T>(what: &str, mut done: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+pub(super) fn wait<T>(
+    what: &str,
+    mut done: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
     let until = Instant::now() + STEP_WITHIN;
     loop {
         if let Some(found) = done()? {

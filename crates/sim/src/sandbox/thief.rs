@@ -192,7 +192,10 @@ impl Thief {
         let mut coins = Vec::new();
         for branch in [Branch::Receive, Branch::Change] {
             let descriptor = self.decoder.descriptor(account, None, branch)?;
-            let found = node.rpc().scan_tx_out_set(&[descriptor], GAP)?;
+            // The node scans for one at a time, and the server asks it as well.
+            let found = super::story::wait("a scan of the coins", || {
+                Ok(node.rpc().scan_tx_out_set(std::slice::from_ref(&descriptor), GAP).ok())
+            })?;
             for index in 0..GAP {
                 let script = self.decoder.own_script(account, branch, index)?;
                 coins.extend(found.unspents.iter().filter(|coin| coin.script == script).map(|coin| Utxo {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::clerk::{At, ClerkError};
 use crate::watch::shown;
 
-/// Most items of each list that a record keeps; the rest is added up. Whoever asks gets all of them.
+/// Most items of each list that a record keeps; the rest is added up. Whoever asks gets up to a thousand.
 pub(super) const LISTED_LIMIT: usize = 20;
 
 /// The states of a record: right, open, over.
