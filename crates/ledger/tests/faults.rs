@@ -264,9 +264,17 @@ async fn child() {
     books.verify(&[]).await.unwrap();
     books.close().await;
 
+    // The threads of closed connections let their files go a moment later; until then the disk is busy.
     let remount = |how: &str| {
-        let status = Command::new("mount").args(["-o", &format!("remount,{how}"), &directory]).status();
-        assert!(status.unwrap().success());
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let done = || {
+            let status = Command::new("mount").args(["-o", &format!("remount,{how}"), &directory]).status();
+            status.unwrap().success()
+        };
+        while !done() {
+            assert!(std::time::Instant::now() < until, "the disk stays busy");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     };
     remount("ro");
     let error = Books::open(&address).await.unwrap_err();
