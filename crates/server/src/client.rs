@@ -14,9 +14,9 @@ use custody::{Blob, Hash};
 use wire::message::{FromServer, ServerStatus, ToCosigner, ToServer};
 use wire::{Connection, Listener, WireError};
 
+use crate::bookkeeping::Tunnel;
 use crate::desk::{Core, Desk, News};
 use crate::flow::FEE_RATE_LIMIT;
-use crate::house::Tunnel;
 use crate::node::Client;
 use crate::node::proofs::{self, Found};
 

@@ -12,13 +12,13 @@ mod alarm;
 #[cfg(test)]
 extern crate self as server;
 
+mod bookkeeping;
 mod clerk;
 mod client;
 mod counter;
 mod desk;
 pub mod disk;
 pub mod flow;
-mod house;
 mod link;
 pub mod machine;
 pub mod node;

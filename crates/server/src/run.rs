@@ -12,9 +12,9 @@ use custody::name::Name;
 use custody::rule::Refusal;
 use wire::{Listener, WireError};
 
+use crate::bookkeeping::Bookkeeping;
 use crate::desk::Desk;
 use crate::disk::DiskError;
-use crate::house::House;
 use crate::machine::{Keys, KeysError};
 use crate::node::Client;
 use crate::worker::Worker;
@@ -83,7 +83,7 @@ pub struct Server {
     worker: Worker,
     /// For what clients ask about blocks: a long search holds up nobody else.
     node: Arc<Client>,
-    house: Option<House>,
+    bookkeeping: Option<Bookkeeping>,
     cosigners: Vec<(Name, String)>,
 }
 
@@ -102,7 +102,7 @@ impl Server {
         let keys = Keys::open(&setup.directory)?;
         let names = setup.genesis.cosigners.iter().map(|card| card.name.clone()).collect();
         let (desk, places) = Desk::open(&setup.directory, setup.genesis.clone(), keys, names)?;
-        let house = House::open(&desk, &setup)?;
+        let bookkeeping = Bookkeeping::open(&desk, &setup)?;
         let machine = desk.keys.machine();
         if desk.core().replica.state().tls_owner(&machine.tls).is_none() {
             eprintln!(
@@ -118,7 +118,7 @@ impl Server {
         let searched = Client::new(setup.node, setup.node_cookie.clone());
         let node = Client::new(setup.node, setup.node_cookie);
         let worker = Worker::new(Arc::clone(&desk), node, places);
-        Ok(Self { desk, listener, worker, node: Arc::new(searched), house, cosigners: setup.cosigners })
+        Ok(Self { desk, listener, worker, node: Arc::new(searched), bookkeeping, cosigners: setup.cosigners })
     }
 
     /// Where clients are served.
@@ -128,7 +128,7 @@ impl Server {
 
     /// Where HTTPS is served.
     pub fn api_addr(&self) -> Option<SocketAddr> {
-        self.house.as_ref().and_then(House::local_addr)
+        self.bookkeeping.as_ref().and_then(Bookkeeping::local_addr)
     }
 
     /// Serves until the process ends. Everything that must outlive it is on disk at any moment.
@@ -147,8 +147,8 @@ impl Server {
         let worker = self.worker;
         start("worker", Box::new(move || worker.run()))?;
         let mut tunnel = None;
-        if let Some(house) = self.house {
-            let (clerk, way) = house.serve();
+        if let Some(bookkeeping) = self.bookkeeping {
+            let (clerk, way) = bookkeeping.serve();
             start("clerk", Box::new(move || clerk.run()))?;
             tunnel = Some(way);
         }

@@ -22,7 +22,7 @@ use crate::run::{RunError, Setup};
 const THREADS: usize = 2;
 
 /// What a server with books has.
-pub(crate) struct House {
+pub(crate) struct Bookkeeping {
     pub(crate) clerk: Clerk,
     pub(crate) tunnel: Tunnel,
     https: Option<HttpsListener>,
@@ -53,13 +53,13 @@ impl Tunnel {
     }
 }
 
-impl std::fmt::Debug for House {
+impl std::fmt::Debug for Bookkeeping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("House").field("clerk", &self.clerk).finish_non_exhaustive()
+        f.debug_struct("Bookkeeping").field("clerk", &self.clerk).finish_non_exhaustive()
     }
 }
 
-impl House {
+impl Bookkeeping {
     /// Opens the books, if the server has some, and binds the listener.
     pub(crate) fn open(desk: &Arc<Desk>, setup: &Setup) -> Result<Option<Self>, RunError> {
         let Some(address) = &setup.books else { return Ok(None) };
