@@ -1,5 +1,6 @@
 //! Custody models: whose assets a wallet may hold, and which transfers that admits.
 
+use custody::document;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Owner;
@@ -102,6 +103,19 @@ impl Model {
                     | (External, Client(_) | Own | Suspense)
             ),
             Code::Correction => true,
+        }
+    }
+}
+
+/// The model of the log as the books know it: the same words, which `custody` signs and the books enforce.
+impl From<document::Model> for Model {
+    fn from(of: document::Model) -> Self {
+        match of {
+            document::Model::One => Self::One,
+            document::Model::OneP => Self::OneP,
+            document::Model::Two => Self::Two,
+            document::Model::TwoP => Self::TwoP,
+            document::Model::Three => Self::Three,
         }
     }
 }

@@ -143,7 +143,8 @@ impl Clerk {
             }
             self.desk.core().published.books_problem = (!said.is_empty()).then(|| said.clone());
             last = said;
-            if self.deposits.behind() {
+            // Blocks wait for a log that is level, and nothing else is in a hurry.
+            if self.deposits.behind() && self.desk.core().is_level() {
                 polled = None;
             } else {
                 self.wait();
@@ -191,7 +192,7 @@ impl Clerk {
             self.reconcile.breach(what);
         }
         if poll {
-            self.reconcile.turn(&at, &self.deposits, &self.withdrawals)?;
+            self.reconcile.turn(&at, &self.deposits)?;
         }
         withdrawn.and(followed)
     }
@@ -215,23 +216,11 @@ fn declare_wallets(at: &At<'_>) -> Result<(), ClerkError> {
     for found in at.state.documents() {
         let Document::Wallet(wallet) = &found.document else { continue };
         if at.books.record(ledger::RecordKind::Wallet, wallet.id.as_str())?.is_none() {
-            let declared = RecordChange::wallet(&wallet.id, model(wallet.model), at.now);
+            let declared = RecordChange::wallet(&wallet.id, wallet.model.into(), at.now);
             at.books.commit_or_lose(ledger::Posting { transfers: Vec::new(), records: vec![declared] })?;
         }
     }
     Ok(())
-}
-
-/// The model of the log as the books know it.
-pub(crate) fn model(of: custody::document::Model) -> ledger::Model {
-    use custody::document::Model;
-    match of {
-        Model::One => ledger::Model::One,
-        Model::OneP => ledger::Model::OneP,
-        Model::Two => ledger::Model::Two,
-        Model::TwoP => ledger::Model::TwoP,
-        Model::Three => ledger::Model::Three,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! How a withdrawal begins: who pays, and the first reservation.
 
 use custody::Hash;
-use custody::document;
 use custody::name::Name;
 use custody::payment::Request;
 use custody::state::{self, RequestRecord, State};
@@ -49,18 +48,7 @@ pub fn payer(model: Model, wallet: &Name, client: Option<&Name>) -> Result<Owner
 pub(crate) fn payer_of(state: &State, request: &Request) -> Result<Owner, WithdrawalError> {
     let wallet = state.wallet(&request.wallet);
     let wallet = wallet.ok_or_else(|| WithdrawalError::Unknown(format!("wallet {}", request.wallet)))?;
-    payer(model(wallet.model), &request.wallet, request.client.as_ref())
-}
-
-/// The model of the log as the books know it.
-fn model(of: document::Model) -> Model {
-    match of {
-        document::Model::One => Model::One,
-        document::Model::OneP => Model::OneP,
-        document::Model::Two => Model::Two,
-        document::Model::TwoP => Model::TwoP,
-        document::Model::Three => Model::Three,
-    }
+    payer(wallet.model.into(), &request.wallet, request.client.as_ref())
 }
 
 /// Begins a withdrawal: its first record, and its reservation, for one posting. The books may refuse the

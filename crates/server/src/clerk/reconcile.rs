@@ -22,7 +22,6 @@ use deposits::{Coin, Place};
 use ledger::{Reconciliation, RecordKind};
 
 use super::deposits::{Deposits, Outflow};
-use super::withdrawals::Withdrawals;
 use super::{At, ClerkError};
 use crate::alarm::{Alarm, Step, waits};
 use crate::machine::Keys;
@@ -81,12 +80,7 @@ impl Reconcile {
     ///
     /// # Errors
     /// The books. The next turn goes on.
-    pub(crate) fn turn(
-        &mut self,
-        at: &At<'_>,
-        deposits: &Deposits,
-        _withdrawals: &Withdrawals,
-    ) -> Result<(), ClerkError> {
+    pub(crate) fn turn(&mut self, at: &At<'_>, deposits: &Deposits) -> Result<(), ClerkError> {
         let spender = |outpoint: &OutPoint| Ok(deposits.spender(at, outpoint)?.map(|(txid, _)| txid));
         let chain = followed(deposits.follower());
         self.look(at, &View { chain, outflows: deposits.outflows(), spender: &spender })
