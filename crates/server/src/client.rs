@@ -12,7 +12,7 @@ use custody::rule::Rule;
 use custody::statement::Envelope;
 use custody::{Blob, Hash};
 use wire::message::{FromServer, ServerStatus, ToCosigner, ToServer};
-use wire::{Connection, Listener, WireError};
+use wire::{Connection, Listener, MAX_FRAME_BYTES, WireError};
 
 use crate::bookkeeping::Tunnel;
 use crate::desk::{Core, Desk, News};
@@ -69,18 +69,20 @@ fn serve(desk: &Desk, node: &Client, tunnel: Option<&Tunnel>, mut connection: Co
             Ok(message) => answer(desk, node, message),
             Err(error) => refuse("malformed", error.to_string()),
         };
-        let sent = wire::encode(&answer).and_then(|bytes| connection.send(&bytes));
-        let sent = match sent {
-            Err(WireError::PayloadTooLong(_)) => {
-                let short = refuse("too-large", "the answer does not fit a message: ask for less at once");
-                wire::encode(&short).and_then(|bytes| connection.send(&bytes))
-            }
-            other => other,
-        };
-        if sent.is_err() {
+        let Ok(bytes) = in_a_frame(&answer) else { return };
+        if connection.send(&bytes).is_err() {
             return;
         }
     }
+}
+
+/// The answer as bytes; one that no frame holds becomes a refusal that says so.
+fn in_a_frame(answer: &FromServer) -> Result<Vec<u8>, WireError> {
+    let bytes = wire::encode(answer)?;
+    if bytes.len() <= MAX_FRAME_BYTES {
+        return Ok(bytes);
+    }
+    wire::encode(&refuse("too-large", "the answer does not fit a message: ask for less at once"))
 }
 
 fn refuse(code: &str, why: impl Into<String>) -> FromServer {
@@ -224,5 +226,24 @@ fn status(desk: &Desk) -> ServerStatus {
         payments: core.published.payments.clone(),
         balances: core.published.balances.clone(),
         alarms: core.alarms.list().into_iter().chain(core.published.books_problem.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use custody::Blob;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_on_both_sides_of_what_a_frame_holds() {
+        let answer = |length: usize| FromServer::Api { status: 200, body: Blob(vec![7; length]) };
+        let around = wire::encode(&answer(0)).unwrap().len();
+        // Base64 makes four bytes of three.
+        let most = (MAX_FRAME_BYTES - around) / 4 * 3;
+        let read = |length: usize| wire::decode::<FromServer>(&in_a_frame(&answer(length)).unwrap()).unwrap();
+        assert_eq!(read(most), answer(most));
+        let FromServer::Error { code, .. } = read(most + 1) else { panic!("it does not fit") };
+        assert_eq!(code, "too-large");
     }
 }

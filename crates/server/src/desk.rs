@@ -16,6 +16,7 @@ use ledger::Reconciliation;
 use serde::{Deserialize, Serialize};
 use wire::message::{FromCosigner, FromServer, Log, PaymentStatus, ToCosigner};
 
+use crate::clerk::withdrawals::CLIENTS_SINCE;
 use crate::disk::{DiskError, Lines};
 use crate::machine::Keys;
 use crate::observer::Scanned;
@@ -502,6 +503,12 @@ impl Core {
     pub(crate) fn is_level(&self) -> bool {
         let faulty = self.replica.state().numbers().faulty;
         self.level.len() > faulty.saturating_mul(2)
+    }
+
+    /// The requests that alone may be proposed; nothing where all may. Under rule set 1 no request can name its
+    /// client, so the books can reserve for none.
+    pub(crate) fn gate(&self) -> Option<Arc<BTreeSet<Hash>>> {
+        self.funded.clone().filter(|_| self.replica.state().clock().rules >= CLIENTS_SINCE)
     }
 
     fn keep(&mut self, fact: &Fact, durable: bool) {

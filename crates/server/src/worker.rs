@@ -21,7 +21,6 @@ use custody::{Blob, Hash};
 use rand_core::{OsRng, RngCore as _};
 use wire::message::{FromServer, PaymentStatus};
 
-use crate::clerk::withdrawals::CLIENTS_SINCE;
 use crate::desk::{Desk, News, now_ms, now_s};
 use crate::flow::{View, replaced};
 use crate::node::Client;
@@ -111,8 +110,7 @@ impl Worker {
             connected: core.connected.clone(),
             kept: Arc::clone(&core.kept),
             signed: Arc::clone(&core.signed),
-            // Under rule set 1 no request can name its client, so the books cannot reserve for any.
-            funded: core.funded.clone().filter(|_| core.replica.state().clock().rules >= CLIENTS_SINCE),
+            funded: core.gate(),
         };
         (turn, news)
     }

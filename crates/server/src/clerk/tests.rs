@@ -36,6 +36,39 @@ fn the_log_is_level_when_2f_plus_1_linked_co_signers_have_nothing_newer() {
 }
 
 #[test]
+fn nothing_is_looked_at_before_the_log_is_level() {
+    let rig = Rig::new();
+    let setting = Setting {
+        directory: rig.directory.path().to_owned(),
+        asset: rig.asset.clone(),
+        alarm: None,
+        deposits: deposits::Settings::default(),
+    };
+    // Nobody listens there.
+    let node = Client::new("127.0.0.1:1".parse().unwrap(), "cookie");
+    let mut clerk = Clerk::new(Arc::clone(&rig.desk), rig.books.clone(), node, setting).unwrap();
+    clerk.turn(true).unwrap();
+    let status = |rig: &Rig| rig.desk.core().published.followed.clone().unwrap();
+    assert_eq!(status(&rig).node, "the log is being fetched from the co-signers");
+    assert!(!status(&rig).following);
+    rig.desk.core().level.extend(["s1", "s2", "s3"].map(name));
+    let asked = clerk.turn(true).unwrap_err();
+    assert!(matches!(asked, ClerkError::Node(_)), "{asked}");
+}
+
+#[test]
+fn under_rule_set_1_the_books_gate_nothing() {
+    let open = |genesis| {
+        let rig = Rig::with(genesis, &[], &[]);
+        rig.desk.core().funded = Some(Arc::default());
+        let gate = rig.desk.core().gate();
+        gate.is_none()
+    };
+    assert!(open(fixtures::genesis()));
+    assert!(!open(fixtures::newest()));
+}
+
+#[test]
 fn empty_books_under_a_log_with_payments_are_refused_whatever_callers_wrote() {
     let mut rig = Rig::new();
     let other = format!("sqlite:{}", rig.directory.path().join("other.db").display());

@@ -327,3 +327,6 @@ fn publish(at: &At<'_>, funded: BTreeSet<Hash>) {
         at.desk.wake(&mut core);
     }
 }
+
+#[cfg(test)]
+mod tests;
