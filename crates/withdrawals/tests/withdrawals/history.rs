@@ -69,6 +69,8 @@ struct Game {
     net: Net,
     worker: Worker<Pure>,
     coins: BTreeMap<OutPoint, Coin>,
+    /// The most blocks that the chain ever had.
+    highest: usize,
 }
 
 fn pick<T: Clone>(all: &[T], which: u8) -> Option<T> {
@@ -84,7 +86,7 @@ impl Game {
             (Owner::Own, 1_000_000),
         ];
         let worker = Worker::pure(&world, &deposits);
-        Self { states: BTreeSet::new(), world, net: Net::new(), worker, coins: BTreeMap::new() }
+        Self { states: BTreeSet::new(), world, net: Net::new(), worker, coins: BTreeMap::new(), highest: 0 }
     }
 
     fn requests(&self) -> Vec<Hash> {
@@ -121,6 +123,7 @@ impl Game {
     }
 
     fn happen(&mut self, what: Happening) {
+        self.highest = self.highest.max(self.net.blocks.len());
         let amount = |n: u8| 300_000 + 7_001 * u64::from(n);
         match what {
             Happening::Ask { who, amount: n, end } => {
@@ -205,10 +208,11 @@ impl Game {
                 }
             }
             Happening::Bury(n) => self.net.bury(usize::from(n % 5)),
-            // Never so deep that what the books took for settled is not.
+            // Never so deep that what the books took for settled is not, also not by several in a row.
             Happening::Reorganise(n) => {
                 let limit = usize::try_from(SETTLED_CONFIRMATIONS).unwrap();
-                self.net.reorganise(usize::from(n) % limit);
+                let gone = self.highest - self.net.blocks.len();
+                self.net.reorganise((usize::from(n) % limit).min((limit - 1).saturating_sub(gone)));
             }
             Happening::Follow(yes) => self.net.following = yes,
             Happening::Work(unlucky) => self.work(unlucky),
