@@ -1,6 +1,7 @@
 //! The command line.
 
 mod money;
+mod parse;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use custody::effects::{Branch, OutPoint, Sats};
 use custody::name::Name;
 
 use crate::amount;
+use parse::{branch, grant, grouped_hash, hash, model, outpoint, txid, whose};
 
 pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
@@ -574,47 +576,4 @@ pub(crate) enum Ledger {
         #[arg(long, value_name = "FILE")]
         observations: Option<PathBuf>,
     },
-}
-
-fn hash(text: &str) -> Result<Hash, String> {
-    Hash::from_hex(text).ok_or_else(|| "write 64 lower-case hex digits".into())
-}
-
-/// A transaction id as people write it: the bytes from the last to the first.
-fn txid(text: &str) -> Result<Hash, String> {
-    let mut txid = hash(text)?;
-    txid.0.reverse();
-    Ok(txid)
-}
-
-fn outpoint(text: &str) -> Result<OutPoint, String> {
-    let (id, vout) = text.split_once(':').ok_or("write TXID:N, N being the number of the output")?;
-    let vout = vout.parse().map_err(|_| "after the colon write the number of the output")?;
-    Ok(OutPoint { txid: txid(id)?, vout })
-}
-
-/// As people read it out: spaces do not matter.
-fn grouped_hash(text: &str) -> Result<Hash, String> {
-    hash(&text.split_whitespace().collect::<String>())
-}
-
-/// A word of a document, as it stands there.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::String(text.into())).map_err(|e| e.to_string())
-}
-
-fn grant(text: &str) -> Result<Grant, String> {
-    word(text)
-}
-
-fn whose(text: &str) -> Result<DestinationKind, String> {
-    word(text)
-}
-
-fn model(text: &str) -> Result<Model, String> {
-    word(text)
-}
-
-fn branch(text: &str) -> Result<Branch, String> {
-    word(text)
 }
