@@ -18,6 +18,25 @@ gcc|command -v cc|links Rust programs; compiles libsecp256k1 and the assembly of
 libc6-dev|test -e /usr/include/stdio.h|headers of the C library for the same
 git|command -v git|lists the files of the repository for the tidy tests
 postgresql|ls /usr/lib/postgresql/*/bin/initdb|the books are tested on clusters of their own, never on the one that Debian starts
+iproute2|command -v ip|brings up a network interface while a ceremony has secrets
+util-linux|command -v unshare|gives tests a network namespace of their own
+ghostscript|command -v gs|renders the sheets of recovery components
+zbar-tools|command -v zbarimg|reads the QR codes on them
+age|command -v age|opens the encrypted files of components, and writes such
+tmux|command -v tmux|drives the screens of a ceremony
+poppler-utils|command -v pdftoppm|renders reports and runbooks
+python3|command -v python3|recovery without Keyward, and other implementations of our formats
+python3-venv|python3 -c "import ensurepip, venv"|keeps the Python packages of the tests apart from those of the system
+'
+# What tests use to check our formats with programs of others, pinned: name, version, and the hash of the one file
+# that is taken of it (sources or a wheel without machine code, so that it fits every machine).
+python_packages='
+attrs==26.1.0 --hash=sha256:c647aa4a12dfbad9333ca4e71fe62ddc36f4e63b2d260a37a8b83d2f043ac309
+embit==0.8.0 --hash=sha256:8bf4b10073c67400370ce523fb16f035fe759f6fdd987c579bdcc268d75ed770
+jsonschema==4.17.3 --hash=sha256:a870ad254da1a8ca84b6a2905cac29d265f805acc57af304784962a2aa6508f6
+pyrsistent==0.20.0 --hash=sha256:c55acc4733aad6560a7f5f818466631f07efc001fd023f34a6c203f8b6df0f0b
+setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2
+shamir-mnemonic==0.3.0 --hash=sha256:188c6b5bd00d5e756e12e2b186c3cb7c98ff7ff44df608d4c1d2077f6b6e730f
 '
 needed_for_bitcoind='
 g++|command -v c++|compiles Bitcoin Core
@@ -126,3 +145,26 @@ need_cargo_tool() {
     env -u CARGO_TARGET_DIR cargo install "$1" --version "$2" --locked --quiet --root "$cache/tools" </dev/null ||
         fail "cannot install $1 $2"
 }
+
+# Exports KEYWARD_PYTHON: a python with these packages. Their files lie in $cache/python/packages.
+need_python_packages() {
+    local home=$cache/python list=$cache/python/requirements.txt log=$cache/python/install.log
+    export KEYWARD_PYTHON=$home/environment/bin/python
+    # Written last: whoever finds it finds everything.
+    printf '%s' "$python_packages" | cmp -s - "$home/complete.txt" && "$KEYWARD_PYTHON" -c '' 2>/dev/null && return
+    say "python: fetching the packages of the tests, once"
+    rm -rf "$home"
+    mkdir -p "$home"
+    printf '%s' "$python_packages" >"$list"
+    grep '^setuptools' "$list" >"$home/first.txt"
+    # One package is source alone. It is built with the setuptools pinned here, not with whatever is newest.
+    {
+        python3 -m venv "$home/environment" &&
+            python_pip install --require-hashes --no-deps -r "$home/first.txt" &&
+            python_pip download --require-hashes --no-deps --no-build-isolation -d "$home/packages" -r "$list" &&
+            python_pip install --require-hashes --no-deps --no-build-isolation --no-index --find-links "$home/packages" -r "$list"
+    } >"$log" 2>&1 </dev/null || fail "cannot install the Python packages, is the package index reachable? The reason is at the end of $log"
+    cp "$list" "$home/complete.txt"
+}
+
+python_pip() { "$KEYWARD_PYTHON" -m pip --disable-pip-version-check "$@"; }
