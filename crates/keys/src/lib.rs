@@ -6,8 +6,8 @@
 //! crate encodes itself; every other key signs one purpose under one domain tag (`P4`).
 //!
 //! Secrets rest in [`locked::LockedBytes`]. While a key is being used, parts of it also pass
-//! through registers and the stack, where wiping cannot reach for certain; the libraries used here
-//! wipe what they own.
+//! through registers and the stack. A ceremony works on [`locked::on_locked_stack`], which is wiped as a
+//! whole, under [`locked::WipingAllocator`]; a co-signer relies on the libraries, which wipe what they own.
 
 #![cfg_attr(
     not(test),

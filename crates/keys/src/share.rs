@@ -184,8 +184,8 @@ pub struct Dealt {
 }
 
 /// Splits an account key between named holders, any `threshold` of whom can sign. The key is
-/// consumed and wiped; working values of the library may stay behind in freed memory, so the process
-/// that deals does nothing else and ends.
+/// consumed and wiped; working values of the library stay behind in freed memory, so the process that deals
+/// has a [`crate::locked::WipingAllocator`], does nothing else, and ends.
 ///
 /// # Errors
 /// A threshold or holders out of range, no locked memory.
