@@ -20,8 +20,8 @@ pub trait House: Send + Sync + 'static {
     /// The text behind a commitment, if the server has it.
     fn label(&self, commitment: &Hash) -> Option<String>;
 
-    /// Keeps a statement with its labels until the log has it, and passes it on. One that the log has by now is
-    /// taken too, and nothing happens.
+    /// Keeps a statement with its labels until the log has it, and passes it on. Of one that the log has by now, or
+    /// whose time is over, only the labels are kept.
     ///
     /// # Errors
     /// Why it is not kept, for the caller.

@@ -106,15 +106,18 @@ impl Desk {
     }
 
     /// Passes a statement on to the log, unless it is too old to come. One that is there is passed on only for
-    /// its labels: the house may have stopped before it kept them.
+    /// its labels, however late: the house may have stopped before it kept them.
     async fn pass_on(&self, carried: Option<Carried>) -> Result<(), Problem> {
         let Some(Carried { envelope, labels }) = carried else { return Ok(()) };
         let view = self.view().await?;
         let state = &view.state;
         let Ok(statement) = envelope.unverified() else { return Ok(()) };
         let over = statement.not_after.is_some_and(|end| end < state.clock().time);
-        let known = state.consumed(&envelope.id(), statement.not_after);
-        if over || (known && labels.is_empty()) {
+        // What is over the log forgets to have seen, but not what it asked for or proposed.
+        let id = envelope.id();
+        let there = state.requests().get(&id).is_some() || state.proposals().get(&id).is_some();
+        let known = there || state.consumed(&id, statement.not_after);
+        if (over && !known) || (known && labels.is_empty()) {
             return Ok(());
         }
         let passed = self.blocking(move |house| house.submit(&envelope, labels)).await?;

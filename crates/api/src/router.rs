@@ -1,7 +1,8 @@
 //! Everything together: the routes, what surrounds each of them, and their description.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -10,7 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use custody::Hash;
-use custody::state::Owner;
+use custody::state::{self, Owner};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use utoipa::OpenApi as _;
@@ -25,8 +26,8 @@ use crate::house::{Caller, House};
 use crate::input::KEY_LIMIT_BYTES;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::routes::{
-    accounts, addresses, balances, clients, deposits, reconciliations, statement, status, transfers,
-    withdrawals,
+    accounts, addresses, balances, clients, deposits, destinations, reconciliations, statement, status,
+    transfers, withdrawals,
 };
 use crate::view::Desk;
 
@@ -42,7 +43,7 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodUnknown, "the path does not take this method")
         });
-    let surround = Surround { desk: desk.clone(), count: Arc::default() };
+    let surround = Surround { desk: desk.clone(), count: Arc::default(), callers: Arc::default() };
     routes.layer(from_fn_with_state(surround, dress)).with_state(desk)
 }
 
@@ -96,6 +97,8 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(addresses::list, addresses::create))
         .routes(routes!(addresses::get))
         .routes(routes!(addresses::retire))
+        .routes(routes!(destinations::list, destinations::create))
+        .routes(routes!(destinations::get))
         .routes(routes!(deposits::list))
         .routes(routes!(deposits::get))
         .routes(routes!(deposits::release))
@@ -103,6 +106,7 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(withdrawals::get))
         .routes(routes!(withdrawals::new::sign))
         .routes(routes!(withdrawals::cancel::create))
+        .routes(routes!(withdrawals::renew::create))
         .routes(routes!(transfers::list, transfers::create))
         .routes(routes!(transfers::get))
         .routes(routes!(reconciliations::list, reconciliations::create))
@@ -123,6 +127,29 @@ async fn served() -> Response {
 struct Surround {
     desk: Desk,
     count: Arc<AtomicU64>,
+    callers: Arc<Mutex<Callers>>,
+}
+
+/// Whose the keys are that were shown under one head of the log: finding out goes through all its documents.
+#[derive(Default)]
+struct Callers {
+    height: u64,
+    owners: BTreeMap<Hash, Owner>,
+}
+
+impl Callers {
+    fn owner(&mut self, state: &state::State, tls: &Hash) -> Option<Owner> {
+        let height = state.clock().height;
+        if self.height != height {
+            *self = Self { height, owners: BTreeMap::new() };
+        }
+        if let Some(known) = self.owners.get(tls) {
+            return Some(known.clone());
+        }
+        let found = state.tls_owner(tls)?;
+        self.owners.insert(*tls, found.clone());
+        Some(found)
+    }
 }
 
 /// Names the request, lets in who may come in, and writes problems down.
@@ -176,7 +203,9 @@ impl Surround {
             return Err(Problem::new(Code::CallerRole, format!("{name} is a co-signer")));
         }
         // A connection may outlive its key.
-        match self.desk.view().await?.state.tls_owner(&tls) {
+        let view = self.desk.view().await?;
+        let found = self.callers.lock().unwrap_or_else(PoisonError::into_inner).owner(&view.state, &tls);
+        match found {
             Some(found) if found == owner => Ok(()),
             _ => unknown("the key of the connection is not in force"),
         }
@@ -188,8 +217,8 @@ impl Surround {
 #[openapi(
     info(
         title = "Keyward",
-        description = "Clients, accounts, addresses, deposits, withdrawals and transfers of a Keyward \
-            deployment. Whoever calls is authenticated by a client certificate. Amounts are decimal strings of base \
+        description = "Clients, accounts, addresses, destinations, deposits, withdrawals and transfers of a \
+            Keyward deployment. Whoever calls is authenticated by a client certificate. Amounts are decimal strings of base \
             units; assets are CAIP-19, networks CAIP-2; times are RFC 3339 in UTC; errors are RFC 9457. Every write \
             takes an idempotency key. What moves coins is a statement that a person or a machine signs: see \
             docs/api.md.",
@@ -201,6 +230,7 @@ impl Surround {
         (name = "clients", description = "Whose coins are held"),
         (name = "accounts", description = "Who has what"),
         (name = "addresses", description = "Which addresses are whose"),
+        (name = "destinations", description = "Who may be paid"),
         (name = "deposits", description = "What arrived"),
         (name = "withdrawals", description = "What leaves"),
         (name = "transfers", description = "What moved in the books"),
@@ -240,8 +270,8 @@ fn complete(document: &mut OpenApi) {
             if id == "reconcile" {
                 continue;
             }
-            // Trying a withdrawal, and asking what a cancel must say, write nothing.
-            let may_only_ask = ["createWithdrawal", "cancelWithdrawal"].contains(&id);
+            // Trying a withdrawal, and asking what a cancel or a renewal must say, write nothing.
+            let may_only_ask = ["createWithdrawal", "cancelWithdrawal", "renewWithdrawal"].contains(&id);
             let text = ObjectBuilder::new()
                 .schema_type(SchemaType::new(Type::String))
                 .min_length(Some(1))

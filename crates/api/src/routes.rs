@@ -5,6 +5,7 @@ pub(crate) mod addresses;
 pub(crate) mod balances;
 pub(crate) mod clients;
 pub(crate) mod deposits;
+pub(crate) mod destinations;
 pub(crate) mod reconciliations;
 pub(crate) mod statement;
 pub(crate) mod status;

@@ -49,7 +49,7 @@ pub use account::{Account, Asset, Owner, Totals};
 pub use amount::{Amount, Balance};
 pub use book::Posting;
 pub use digest::Batch;
-pub use model::Model;
+pub use model::{HOUSE_INDEX, Model};
 pub use query::{AccountFilter, Line, Moment, PAGE_LIMIT, Page, RecordFilter, Side};
 pub use reconcile::{Item, Reconciliation};
 pub use record::{Record, RecordChange, RecordKind};
@@ -114,10 +114,23 @@ impl Books {
         address: &str,
         clock: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let pool = store::Pool::open(address).await?;
+        Ok(Self::with(store::Pool::open(address).await?, Arc::new(clock)))
+    }
+
+    /// Opens books that are there to look at them: nothing is made or changed, and every posting is refused by
+    /// the database ([`DatabaseError::ReadOnly`]). Who may only read may use it; of a SQLite file that nobody has
+    /// open the directory must be writable all the same, for the files that its readers share.
+    ///
+    /// # Errors
+    /// See [`Books::open`]; [`OpenError::Schema`] also where there are no tables.
+    pub async fn open_to_read(address: &str) -> Result<Self, OpenError> {
+        Ok(Self::with(store::Pool::open_to_read(address).await?, Arc::new(|| 0)))
+    }
+
+    fn with(pool: store::Pool, clock: writer::Clock) -> Self {
         let (sender, inbox) = mpsc::channel(QUEUE_LIMIT);
-        tokio::spawn(writer::Writer::new(pool.clone(), Arc::new(clock)).run(inbox));
-        Ok(Self { pool, writer: sender })
+        tokio::spawn(writer::Writer::new(pool.clone(), clock).run(inbox));
+        Self { pool, writer: sender }
     }
 
     /// Enters a posting, all or nothing. When this returns it is on disk, together with the postings of

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::account::Owner;
 use crate::transfer::Code;
 
+/// The index of a pooled wallet's house address: the first of its change chain. Consolidations pay it, and their
+/// change goes there too: what comes back to the change of its own transaction is nobody's deposit.
+pub const HOUSE_INDEX: u32 = 0;
+
 /// The custody model of a wallet (DACS 2.2). `P` says that the house's own assets may lie beside those
 /// of clients.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -90,10 +94,12 @@ impl Model {
             Code::Withdrawal => {
                 matches!((debit, credit), (Client(_) | Own | Suspense, InTransit) | (InTransit, External))
             }
-            Code::NetworkFee => match debit {
-                InTransit => *credit == External,
-                Client(_) => *credit == External && self.fee_payer().is_none(),
-                payer => *credit == External && Some(payer) == self.fee_payer().as_ref(),
+            Code::NetworkFee => match (debit, credit) {
+                // What is reserved of the account `fees` is nothing but a fee.
+                (InTransit, External) | (Fees, InTransit) => true,
+                (Client(_), External) => self.fee_payer().is_none(),
+                (payer, External) => Some(payer) == self.fee_payer().as_ref(),
+                _ => false,
             },
             Code::Internal => matches!((debit, credit), (Client(_) | Own, Client(_) | Own)),
             Code::Sweep => matches!(
@@ -158,7 +164,7 @@ mod tests {
         let fees = "
             deposit external>fees
             deposit-reversed fees>external
-            network-fee fees>external";
+            network-fee fees>in-transit fees>external";
         let admitted = |model: Model, code: &str, pair: &str| {
             let lines = |text: &str| {
                 text.lines().any(|l| {

@@ -260,6 +260,32 @@ macro_rules! bound {
     }};
 }
 
+/// What an address names, with the settings that every connection has.
+enum Target {
+    File(SqliteConnectOptions),
+    Server(PgConnectOptions),
+}
+
+impl Target {
+    fn of(address: &str) -> Result<Self, OpenError> {
+        if address.starts_with("sqlite:") {
+            if address.contains(":memory:") || address.contains("mode=memory") {
+                return Err(OpenError::InMemory);
+            }
+            let options = SqliteConnectOptions::from_str(address).map_err(|_| OpenError::Address)?;
+            Ok(Self::File(options.pragma("cache_size", CACHE_KIB).busy_timeout(BUSY_TIMEOUT)))
+        } else if address.starts_with("postgres:") || address.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(address).map_err(|_| OpenError::Address)?;
+            // Every statement has an index. A table that was small when a statement was planned must not be
+            // scanned for ever, and a scan would conflict with every other writer.
+            let settings = [("synchronous_commit", "on"), ("enable_seqscan", "off"), ("jit", "off")];
+            Ok(Self::Server(options.application_name("keyward-ledger").options(settings)))
+        } else {
+            Err(OpenError::Address)
+        }
+    }
+}
+
 /// Connections to the database.
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
@@ -270,33 +296,50 @@ pub(crate) enum Pool {
 impl Pool {
     /// Connects, and makes or brings forward the tables.
     pub(crate) async fn open(address: &str) -> Result<Self, OpenError> {
-        if address.starts_with("sqlite:") {
-            if address.contains(":memory:") || address.contains("mode=memory") {
-                return Err(OpenError::InMemory);
+        match Target::of(address)? {
+            Target::File(options) => {
+                let options = options
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .foreign_keys(true)
+                    .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+                Ok(Self::Sqlite(open_file(options).await?))
             }
-            let options = SqliteConnectOptions::from_str(address)
-                .map_err(|_| OpenError::Address)?
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .pragma("cache_size", CACHE_KIB)
-                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-                .busy_timeout(BUSY_TIMEOUT);
-            Ok(Self::Sqlite(open_file(options).await?))
-        } else if address.starts_with("postgres:") || address.starts_with("postgresql:") {
-            let options = PgConnectOptions::from_str(address)
-                .map_err(|_| OpenError::Address)?
-                .application_name("keyward-ledger")
-                // Every statement has an index. A table that was small when a statement was planned must
-                // not be scanned for ever, and a scan would conflict with every other writer.
-                .options([("synchronous_commit", "on"), ("enable_seqscan", "off"), ("jit", "off")]);
-            let pool = limits().connect_with(options).await?;
-            judge_server(&pool).await?;
-            MIGRATIONS.run(&pool).await?;
-            Ok(Self::Postgres(pool))
-        } else {
-            Err(OpenError::Address)
+            Target::Server(options) => {
+                let pool = limits().connect_with(options).await?;
+                judge_server(&pool).await?;
+                MIGRATIONS.run(&pool).await?;
+                Ok(Self::Postgres(pool))
+            }
+        }
+    }
+
+    /// Connects to what is there. Nothing is made or brought forward, and the database itself refuses to write.
+    pub(crate) async fn open_to_read(address: &str) -> Result<Self, OpenError> {
+        const VERSIONS: &str = "SELECT version FROM _sqlx_migrations ORDER BY version";
+        let (pool, found) = match Target::of(address)? {
+            Target::File(options) => {
+                let pool: SqlitePool = limits().connect_with(options.read_only(true)).await?;
+                let found = sqlx::query_scalar::<_, i64>(VERSIONS).fetch_all(&pool).await;
+                (Self::Sqlite(pool), found)
+            }
+            Target::Server(options) => {
+                let pool: PgPool =
+                    limits().connect_with(options.options([("default_transaction_read_only", "on")])).await?;
+                let found = sqlx::query_scalar::<_, i64>(VERSIONS).fetch_all(&pool).await;
+                (Self::Postgres(pool), found)
+            }
+        };
+        let wanted: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+        match found.map_err(DatabaseError::from) {
+            Ok(found) if found == wanted => Ok(pool),
+            Ok(found) => {
+                Err(OpenError::Schema(format!("they are of {found:?}, this release is of {wanted:?}")))
+            }
+            // Most likely there are no tables at all.
+            Err(DatabaseError::Other(why)) => Err(OpenError::Schema(why)),
+            Err(error) => Err(OpenError::Database(error)),
         }
     }
 

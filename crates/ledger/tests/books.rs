@@ -7,8 +7,8 @@ use ledger::book::{POSTING_LIMIT, TIME_LIMIT_S};
 use ledger::record::BODY_LIMIT_BYTES;
 use ledger::transfer::{CAUSE_LIMIT_BYTES, ID_LIMIT_BYTES, TRANSFER_LIMIT};
 use ledger::{
-    Account, AccountFilter, Amount, Code, Model, Moment, Movement, PAGE_LIMIT, Posting, RecordChange,
-    RecordFilter, RecordKind, Refusal, Side,
+    Account, AccountFilter, Amount, Books, Code, CommitError, DatabaseError, Model, Moment, Movement,
+    OpenError, PAGE_LIMIT, Posting, RecordChange, RecordFilter, RecordKind, Refusal, Side,
 };
 
 on_both_engines!(
@@ -31,7 +31,35 @@ on_both_engines!(
     records_page_and_filter,
     accounts_page_and_filter,
     batches_chain,
+    books_that_are_opened_to_read_change_nothing,
 );
+
+async fn books_that_are_opened_to_read_change_nothing(database: Database) {
+    for _ in 0..2 {
+        // Not even tables are made: the second time finds nothing either.
+        let refused = Books::open_to_read(&database.address).await.map(drop);
+        let missing = match refused {
+            Err(OpenError::Database(DatabaseError::Unreachable(_))) => database.is_sqlite(),
+            Err(OpenError::Schema(_)) => !database.is_sqlite(),
+            other => panic!("{other:?}"),
+        };
+        assert!(missing);
+    }
+    let books = open(&database).await;
+    commit(&books, one(deposit("d1", "client:a", 1000))).await;
+    let reader = Books::open_to_read(&database.address).await.unwrap();
+    assert_eq!(totals(&reader, "client:a").await, "0 0 0 1000");
+    reader.verify(&[]).await.unwrap();
+    let next = one(deposit("d2", "client:a", 1));
+    let refused = reader.commit(next.clone()).await;
+    assert!(matches!(refused, Err(CommitError::Database(DatabaseError::ReadOnly(_)))), "{refused:?}");
+    assert!(!commit(&books, next).await.repeated);
+    assert_eq!(totals(&reader, "client:a").await, "0 0 0 1001");
+    books.close().await;
+    reader.close().await;
+    database.tamper("UPDATE _sqlx_migrations SET version = version + 1").await;
+    assert!(matches!(Books::open_to_read(&database.address).await, Err(OpenError::Schema(_))));
+}
 
 async fn deposit_hold_and_settlement(database: Database) {
     let books = open(&database).await;
@@ -99,7 +127,7 @@ async fn a_reservation_ends_exactly_once(database: Database) {
         let (i, result) = task.await.unwrap();
         match result {
             Ok(_) => won[i] += 1,
-            Err(ledger::CommitError::Refused(Refusal::AlreadyEnded { .. })) => {}
+            Err(CommitError::Refused(Refusal::AlreadyEnded { .. })) => {}
             Err(other) => panic!("{other}"),
         }
     }
@@ -257,7 +285,7 @@ async fn bad_amounts_are_refused(database: Database) {
     books.close().await;
     let name = account("external");
     database.tamper(&format!("UPDATE account SET totals = '0 {almost} 0 0' WHERE name = '{name}'")).await;
-    let books = ledger::Books::open(&database.address).await.unwrap();
+    let books = Books::open(&database.address).await.unwrap();
     commit(&books, one(deposit("fits", "client:b", limit))).await;
     let refused = refusal(&books, one(deposit("over", "client:b", 1))).await;
     assert!(matches!(refused, Refusal::Overflow { .. }), "{refused}");
@@ -355,7 +383,7 @@ async fn accounts_that_no_transfer_joins(database: Database) {
 }
 
 async fn a_wallet_needs_a_model_which_never_changes(database: Database) {
-    let books = ledger::Books::open(&database.address).await.unwrap();
+    let books = Books::open(&database.address).await.unwrap();
     let refused = refusal(&books, one(deposit("d", "client:a", 1))).await;
     assert!(matches!(refused, Refusal::UnknownWallet { .. }), "{refused}");
     let put = |change: RecordChange| Posting { transfers: vec![], records: vec![change] };
@@ -371,14 +399,14 @@ async fn a_wallet_needs_a_model_which_never_changes(database: Database) {
     assert!(matches!(refusal(&books, wallet("main", Model::OneP)).await, Refusal::Version { .. }));
     commit(&books, one(deposit("d", "client:a", 1))).await;
     // Other books of the same database know it, too.
-    let again = ledger::Books::open(&database.address).await.unwrap();
+    let again = Books::open(&database.address).await.unwrap();
     commit(&again, one(deposit("d2", "client:a", 1))).await;
     let refused = refusal(&again, one(deposit("d3", "own", 1))).await;
     assert!(matches!(refused, Refusal::Model { model: "1", .. }), "{refused}");
 }
 
 async fn models_decide_which_transfers_exist(database: Database) {
-    let books = ledger::Books::open(&database.address).await.unwrap();
+    let books = Books::open(&database.address).await.unwrap();
     let asset = bitcoin();
     for model in Model::ALL {
         let wallet_name = name(&format!("m{}", model.as_str().to_lowercase()));
@@ -401,7 +429,7 @@ async fn models_decide_which_transfers_exist(database: Database) {
         let between = books.commit(moved("i", "client:a", "client:b", Code::Internal)).await;
         assert_eq!(between.is_ok(), model != Model::Three);
         let odd = books.commit(moved("x", "client:a", "external", Code::Deposit)).await;
-        assert!(matches!(odd, Err(ledger::CommitError::Refused(Refusal::Model { .. }))));
+        assert!(matches!(odd, Err(CommitError::Refused(Refusal::Model { .. }))));
     }
     books.verify(&[]).await.unwrap();
 }

@@ -75,9 +75,11 @@ impl Bookkeeping {
             directory: setup.directory.clone(),
             asset,
             alarm,
+            consolidator: setup.consolidator.clone(),
             deposits: Settings {
                 screening: setup.screening.clone(),
                 rules: setup.deposit_rules.clone(),
+                keys: Some(setup.directory.join("derived-keys")),
                 rescan: setup.rescan,
             },
         };

@@ -1,11 +1,12 @@
 //! The clerk: one thread that keeps the books. It follows the chain for deposits, takes withdrawals from
-//! request to settlement, compares books and network, and writes the observation log.
+//! request to settlement, compares books and network, asks for consolidations, and writes the observation log.
 //!
 //! Whatever it knows it can make anew from the log, the node and the books. It may be killed at any point,
 //! and several replicas may work on one database: each posting names the versions that it follows, so of
 //! two that do the same one is refused and reads again.
 
 mod books;
+mod consolidate;
 pub(crate) mod deposits;
 mod observe;
 mod reconcile;
@@ -82,6 +83,8 @@ pub(crate) struct Setting {
     pub(crate) asset: Asset,
     /// The keys of a machine that may freeze.
     pub(crate) alarm: Option<Keys>,
+    /// The directory of a machine that asks for consolidations.
+    pub(crate) consolidator: Option<PathBuf>,
     /// How deposits are taken.
     pub(crate) deposits: deposits::Settings,
 }
@@ -95,6 +98,7 @@ pub(crate) struct Clerk {
     asset: Asset,
     deposits: deposits::Deposits,
     withdrawals: withdrawals::Withdrawals,
+    consolidate: consolidate::Consolidate,
     reconcile: reconcile::Reconcile,
     observe: observe::Observe,
 }
@@ -122,6 +126,7 @@ impl Clerk {
             asset: setting.asset,
             deposits: deposits::Deposits::new(setting.deposits)?,
             withdrawals: withdrawals::Withdrawals::default(),
+            consolidate: consolidate::Consolidate::open(setting.consolidator.as_deref())?,
             observe: observe::Observe::new(&setting.directory, Arc::clone(reconcile.alarm())),
             reconcile,
         })
@@ -131,9 +136,10 @@ impl Clerk {
     pub(crate) fn run(mut self) {
         let mut last = String::new();
         let mut polled: Option<Instant> = None;
+        let tip = deposits::Tip::watch(&self.desk, &self.node);
         loop {
-            // The log may grow many times a second; the node is asked once.
-            let poll = polled.is_none_or(|at| at.elapsed() >= POLL);
+            // The log may grow many times a second; the node is asked once, and when it says that it has news.
+            let poll = tip.has_news() || polled.is_none_or(|at| at.elapsed() >= POLL);
             if poll {
                 polled = Some(Instant::now());
             }
@@ -152,7 +158,7 @@ impl Clerk {
         }
     }
 
-    /// Sleeps until the log grows or a client changed the books, at most until the next poll.
+    /// Sleeps until the log grows, the node has another block or a client changed the books, at most until the next poll.
     fn wait(&self) {
         let core = self.desk.core();
         let idle = |core: &mut crate::desk::Core| !std::mem::take(&mut core.clerk_woken);
@@ -194,7 +200,8 @@ impl Clerk {
         if poll {
             self.reconcile.turn(&at, &self.deposits)?;
         }
-        withdrawn.and(followed)
+        withdrawn.and(followed)?;
+        if poll { self.consolidate.turn(&at, &self.deposits, &self.withdrawals) } else { Ok(()) }
     }
 }
 

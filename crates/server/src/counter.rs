@@ -49,6 +49,11 @@ impl House for Counter {
         let statement = envelope.unverified().map_err(|refusal| refusal.to_string())?;
         let mut core = self.desk.core();
         core.keep_labels(&statement, labels);
+        // What is over cannot come any more; the log has it, or never will.
+        let time = core.replica.state().clock().time;
+        if statement.not_after.is_some_and(|end| end < time) {
+            return Ok(());
+        }
         self.desk.submit(&mut core, envelope, statement).map_err(|error| error.to_string())?;
         self.desk.wake_clerk(&mut core);
         Ok(())

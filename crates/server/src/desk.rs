@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::Caller;
+use custody::effects::OutPoint;
 use custody::genesis::Genesis;
 use custody::name::{Label, Name};
 use custody::state::Owner;
@@ -66,6 +67,8 @@ pub(crate) struct Published {
     pub(crate) followed: Option<api::ChainStatus>,
     /// What the network says that the wallets hold.
     pub(crate) scanned: Option<Arc<Scanned>>,
+    /// The fee rate of the moment, in sat/vB, while the node answers.
+    pub(crate) fee_rate: Option<u64>,
     /// The clerk's last comparison of books and network.
     pub(crate) compared: Compared,
 }
@@ -102,6 +105,8 @@ pub(crate) struct Core {
     pub(crate) clerk_woken: bool,
     /// The requests that the books have reserved for; none is known where there are no books.
     pub(crate) funded: Option<Arc<BTreeSet<Hash>>>,
+    /// Coins that no consolidation takes, for the books are not sure of them.
+    pub(crate) spared: Arc<BTreeSet<OutPoint>>,
     /// The height that a co-signer was asked for last, when, and how often in that second, so that nobody
     /// makes us ask in a loop.
     asked: BTreeMap<Name, (u64, u64, u32)>,
@@ -270,6 +275,7 @@ impl Desk {
             woken: true,
             clerk_woken: true,
             funded: None,
+            spared: Arc::default(),
             asked: BTreeMap::new(),
             log,
             facts,

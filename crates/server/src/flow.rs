@@ -22,6 +22,7 @@ use crate::office::subsets;
 use crate::orders::{Job, Want};
 
 mod change;
+pub(crate) mod gather;
 
 /// The lowest fee rate that is proposed unasked, in sat/vB: twice what nodes relay, so that a small rise
 /// of their floor leaves nothing behind.
@@ -69,6 +70,11 @@ pub enum Problem {
     /// The anchors were spent.
     #[error("the anchors of the request were spent: one of its transactions confirmed, or is about to")]
     Spent,
+    /// What was to come back would not be change.
+    #[error(
+        "{0}: nothing would be left as change beside what comes back: ask for less, or for another fee rate"
+    )]
+    NoReturn(Payer),
     /// The coins are not known.
     #[error("the coins of wallet {0} are not known yet: the node must answer first")]
     NoCoins(Name),
@@ -99,6 +105,8 @@ pub struct View<'a> {
     pub proposed: &'a [Authorise],
     /// The requests that the books have reserved for; nothing where there are no books.
     pub funded: Option<&'a BTreeSet<Hash>>,
+    /// Coins that no consolidation takes: deposits that are held or not judged yet.
+    pub spared: &'a BTreeSet<OutPoint>,
 }
 
 impl View<'_> {
@@ -181,13 +189,13 @@ impl View<'_> {
     }
 
     /// Ready requests in the groups in which they are tried first: those of a payer that have no anchor yet
-    /// together, all others one by one.
+    /// together, all others one by one, and consolidations as well, which choose their coins.
     pub fn groups(&self, ready: &[Hash]) -> Vec<Vec<Hash>> {
         let mut fresh: BTreeMap<Payer, Vec<Hash>> = BTreeMap::new();
         let mut groups = Vec::new();
         for id in ready {
             let Some(record) = self.state.requests().get(id) else { continue };
-            if self.state.lineages().get(&record.lineage).is_some() {
+            if self.state.lineages().get(&record.lineage).is_some() || self.gathers(&record.request) {
                 groups.push(vec![*id]);
             } else {
                 fresh.entry(self.payer(&record.request)).or_default().push(*id);
@@ -209,18 +217,24 @@ impl View<'_> {
         let task = self.task(requests)?;
         let mut at = rate.unwrap_or(self.fee_rate).clamp(1, FEE_RATE_LIMIT);
         loop {
-            let authorise = self.propose(&task, at, prove)?;
-            match self.state.judge(&authorise, self.time(), self.decoder) {
-                Ok(_) => return Ok(authorise),
-                Err(refusal) => {
-                    let fee = matches!(refusal.rule, Rule::Fee | Rule::PolicyFee);
-                    // A replacement pays more than what it replaces, whatever is asked for.
-                    if !fee || at == 1 || rate.is_some() || task.previous.is_some() {
-                        return Err(refusal.into());
-                    }
-                    at = at.saturating_sub((at / 8).max(1));
-                }
+            let problem = match self.propose(&task, at, prove) {
+                Ok(authorise) => match self.state.judge(&authorise, self.time(), self.decoder) {
+                    Ok(_) => return Ok(authorise),
+                    Err(refusal) => refusal.into(),
+                },
+                Err(problem) => problem,
+            };
+            let dear = match &problem {
+                Problem::Refused(refusal) => matches!(refusal.rule, Rule::Fee | Rule::PolicyFee),
+                // The amount of a consolidation leaves so much for the fee.
+                Problem::Build(_, BuildError::Short(_)) => task.gathers,
+                _ => false,
+            };
+            // A replacement pays more than what it replaces, whatever is asked for.
+            if !dear || at == 1 || rate.is_some() || task.previous.is_some() {
+                return Err(problem);
             }
+            at = at.saturating_sub((at / 8).max(1));
         }
     }
 
@@ -306,13 +320,19 @@ impl View<'_> {
             required.contains(o)
                 || previous.is_some_and(|p| p.transaction.inputs.iter().any(|i| i.outpoint == *o))
         };
+        let gathers = records.len() == 1 && self.gathers(first);
+        if gathers {
+            blocked.extend(self.spared.iter().copied());
+        }
         let free = |coin: &&Utxo| {
             !blocked.contains(&coin.outpoint)
                 && self.owns(wallet, coin.branch, coin.index, first.client.as_ref())
         };
         let free = coins.iter().filter(|coin| own(&coin.outpoint) || free(coin)).cloned().collect();
         let payer = self.payer(first);
-        Ok(Task { records, payer, free, required: required.into_iter().collect(), previous })
+        let comes_back = records.iter().any(|(_, record)| self.comes_back(&record.request));
+        let required = required.into_iter().collect();
+        Ok(Task { records, payer, free, required, previous, gathers, comes_back })
     }
 
     /// The transaction for a task at a rate, with the proofs of its new anchors; not judged yet.
@@ -333,7 +353,7 @@ impl View<'_> {
         let shown = self.state.clock().tip.saturating_add(LOCK_TIME_SLACK);
         let mut plan = Plan {
             outputs,
-            required: task.required.clone(),
+            required: if task.gathers { self.gathered(task, rate)? } else { task.required.clone() },
             change: (Branch::Change, change),
             fee_rate: rate,
             tip_height: self.tip.min(shown),
@@ -364,6 +384,9 @@ impl View<'_> {
             for request in fresh {
                 anchors.push(NewAnchor { request, outpoint: anchor.outpoint, proof: proof.take() });
             }
+        }
+        if task.comes_back && built.change.is_none() {
+            return Err(Problem::NoReturn(task.payer.clone()));
         }
         Ok(Authorise {
             requests: task.records.iter().map(|(id, _)| *id).collect(),
@@ -471,6 +494,10 @@ struct Task<'a> {
     required: Vec<OutPoint>,
     /// The last transaction that spends them and may still confirm.
     previous: Option<&'a Authorisation>,
+    /// It is a consolidation.
+    gathers: bool,
+    /// It pays the wallet's house address, so its change goes there.
+    comes_back: bool,
 }
 
 #[cfg(test)]

@@ -29,12 +29,14 @@ keyward-server: the server of a Keyward deployment; trusted with no decision
                      --cosigner NAME=HOST:PORT … --node HOST:PORT --node-cookie FILE [--ready-file FILE]
                      [--books sqlite:FILE|postgres://…|none] [--screening FILE] [--alarm-dir DIR]
                      [--deposit-rules FILE] [--rescan HEIGHT:BLOCK] [--api ADDRESS:PORT] [--api-ready-file FILE]
+                     [--consolidator-dir DIR]
       runs it; it ends with the signal that ends any process, and goes on from its disk.
       The clients' books are in DIR/books.db unless said otherwise. --api serves the REST interface to machines
       with client certificates. --alarm-dir has the keys of a machine that may freeze, and nothing else.
       --screening names a file of deposits to hold: a transaction or address and a reason on each line;
       --deposit-rules one of the confirmations that deposits need (docs/deposits.md). --rescan looks at the
-      chain again from a block that an operator vouches for";
+      chain again from a block that an operator vouches for. --consolidator-dir has the keys of a machine that may
+      request, and consolidation.json: when it asks that small coins are gathered (docs/withdrawals.md)";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -175,6 +177,7 @@ fn serve(mut options: Options) -> Result<(), Failure> {
     let api = options.optional("api").map(|text| text.parse()).transpose();
     let api = api.map_err(|_| "--api takes ADDRESS:PORT")?;
     let alarm = options.optional("alarm-dir").map(PathBuf::from);
+    let consolidator = options.optional("consolidator-dir").map(PathBuf::from);
     let screening = options.optional("screening").map(PathBuf::from);
     let deposit_rules = options.optional("deposit-rules").map(PathBuf::from);
     let rescan = options.optional("rescan").map(|text| block(&text)).transpose()?;
@@ -190,6 +193,7 @@ fn serve(mut options: Options) -> Result<(), Failure> {
         books,
         api,
         alarm,
+        consolidator,
         screening,
         deposit_rules,
         rescan,

@@ -17,6 +17,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a scan of the set of unspent outputs may take. On the main network it is some minutes.
 pub const SCAN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// Most indices of one range of a descriptor: Core refuses longer ones (`ParseDescriptorRange`).
+pub const RANGE_LIMIT: u32 = 1_000_000;
 
 /// Core's error code while it starts (`RPC_IN_WARMUP`).
 const CODE_IN_WARMUP: i64 = -28;
@@ -282,6 +286,10 @@ pub struct Unspent {
     /// The output script.
     #[serde(rename = "scriptPubKey", deserialize_with = "unhexed")]
     pub script: Vec<u8>,
+    /// The one script of a descriptor that was asked for: where that is a range, the key origin ends in the index
+    /// (BIP-380).
+    #[serde(rename = "desc")]
+    pub descriptor: String,
     /// What it holds.
     #[serde(deserialize_with = "amount::bitcoin")]
     pub amount: Sats,
@@ -379,8 +387,14 @@ impl Client {
     /// All unspent outputs of descriptors; of ranged ones up to index `last`. Within [`SCAN_TIMEOUT`].
     /// A node does one scan at a time and refuses a second one meanwhile.
     pub fn scan_tx_out_set(&self, descriptors: &[String], last: u32) -> Result<Scan, NodeError> {
-        let objects: Vec<Value> =
-            descriptors.iter().map(|descriptor| json!({"desc": descriptor, "range": last})).collect();
+        let ranges: Vec<_> = descriptors.iter().map(|descriptor| (descriptor.clone(), 0..=last)).collect();
+        self.scan_ranges(&ranges)
+    }
+
+    /// As [`Client::scan_tx_out_set`], each descriptor with its own range of at most [`RANGE_LIMIT`] indices.
+    pub fn scan_ranges(&self, ranges: &[(String, RangeInclusive<u32>)]) -> Result<Scan, NodeError> {
+        let object = |(descriptor, range): &(String, RangeInclusive<u32>)| json!({"desc": descriptor, "range": [range.start(), range.end()]});
+        let objects: Vec<Value> = ranges.iter().map(object).collect();
         self.call_within(SCAN_TIMEOUT, "scantxoutset", json!(["start", objects]))
     }
 

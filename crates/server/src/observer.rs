@@ -5,14 +5,16 @@ mod coins;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, Txid};
 use builder::Utxo;
 use chain::BitcoinDecoder;
+use chain::address::KeyOrigin;
 use custody::document::Document;
-use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint};
+use custody::effects::{AccountKey, Branch, ConfirmationProof, Decoder as _, OutPoint};
 use custody::name::Name;
 use custody::payment::{ANCHOR_DEPTH, GAP_LIMIT};
 use custody::state::State;
@@ -22,9 +24,9 @@ use serde_json::json;
 
 use crate::desk::{Desk, now_ms};
 use crate::flow::{FEE_RATE_FLOOR, FEE_RATE_LIMIT, replaced};
-use crate::node::{Client, NodeError};
+use crate::node::{Client, NodeError, RANGE_LIMIT};
 use crate::watch::{Place, Watch, shown};
-use coins::{Coins, Reach, last_scanned};
+use coins::{Coins, Reach, scope};
 pub(crate) use coins::{Scanned, Unspent};
 
 /// How often the node is asked for a new block, in milliseconds.
@@ -59,9 +61,6 @@ pub(crate) struct Offer {
     next_ms: u64,
 }
 
-/// Own scripts of a wallet up to an index, and where they stand.
-type Scripts = (u32, BTreeMap<Vec<u8>, (Branch, u32)>);
-
 /// What the server knows of the chain.
 #[derive(Debug)]
 pub(crate) struct Observer {
@@ -72,7 +71,9 @@ pub(crate) struct Observer {
     problem: Option<String>,
     fee_rate: u64,
     coins: Option<Coins>,
-    scripts: BTreeMap<Name, Scripts>,
+    /// The scripts of the coins, as they were derived here. Nothing of them is kept on disk, nor taken from what the
+    /// follower of deposits keeps: the reconciliation compares the two.
+    scripts: BTreeMap<(Name, Branch, u32), Vec<u8>>,
     /// Headers that proofs needed, by height; read while a view of the coins is out.
     headers: RefCell<BTreeMap<u32, [u8; 80]>>,
     offers: BTreeMap<Hash, Offer>,
@@ -249,45 +250,57 @@ impl Observer {
             }
             wallets.push((wallet.id.clone(), slot.slot.account.clone()));
         }
-        let last = last_scanned(&reach);
-        let at = (tip, last, wallets.len());
+        let at = (tip, scope(&reach));
         if let Some(coins) = self.coins.as_mut().filter(|coins| coins.at == at) {
             coins.extend(reach);
             return Ok(());
         }
-        let mut descriptors = Vec::new();
-        for (id, account) in &wallets {
-            let (derived, scripts) = self.scripts.entry(id.clone()).or_default();
+        let mut ranges = Vec::new();
+        for (number, (id, account)) in (0..).zip(&wallets) {
             for branch in [Branch::Receive, Branch::Change] {
+                let last = at.1.get(&(id.clone(), branch)).copied().unwrap_or_default();
                 // An account that is no point has no addresses, and so no coins.
-                descriptors.extend(decoder.descriptor(account, None, branch).ok());
-                for index in *derived..=last {
-                    if let Ok(script) = decoder.own_script(account, branch, index) {
-                        scripts.insert(script, (branch, index));
-                    }
-                }
+                let Ok(descriptor) = decoder.descriptor(account, Some(&numbered(number)), branch) else {
+                    continue;
+                };
+                ranges.extend(within_limit(last).map(|range| (descriptor.clone(), range)));
             }
-            *derived = (*derived).max(last.saturating_add(1));
         }
-        let scan = self.node.scan_tx_out_set(&descriptors, last)?;
+        let scan = self.node.scan_ranges(&ranges)?;
         // A block came meanwhile: the next look sees it.
         if scan.best != tip.block {
             self.next_poll_ms = 0;
             return Ok(());
         }
-        let mut found = Vec::new();
+        let (mut found, mut scripts) = (Vec::new(), BTreeMap::new());
         for unspent in scan.unspents {
-            let mut owners = self.scripts.iter();
-            let owner = owners.find_map(|(id, (_, scripts))| Some((id, *scripts.get(&unspent.script)?)));
-            let Some((id, (branch, index))) = owner else { continue };
+            let (id, branch, index) = self.whose(decoder, &wallets, &unspent)?;
+            scripts.insert((id.clone(), branch, index), unspent.script);
             let outpoint = OutPoint { txid: Hash(unspent.txid.to_byte_array()), vout: unspent.vout };
             let depth = tip.height.saturating_add(1).saturating_sub(unspent.height);
             let ripe = !unspent.coinbase || depth >= COINBASE_MATURITY;
             let height = Some(unspent.height);
             found.push((id.clone(), Utxo { outpoint, amount: unspent.amount, branch, index, height }, ripe));
         }
+        self.scripts = scripts;
         self.coins = Some(Coins::new(at, reach, found));
         Ok(())
+    }
+
+    /// Of which wallet an unspent output is, and at which index: the node says so, and the script is derived here.
+    fn whose(
+        &self,
+        decoder: &BitcoinDecoder,
+        wallets: &[(Name, AccountKey)],
+        unspent: &crate::node::Unspent,
+    ) -> Result<(Name, Branch, u32), NodeError> {
+        let foreign = || NodeError::Malformed { what: "an unspent output of none of the descriptors" };
+        let (number, branch, index) = read_origin(&unspent.descriptor).ok_or_else(foreign)?;
+        let (id, account) = wallets.get(number).ok_or_else(foreign)?;
+        let place = (id.clone(), branch, index);
+        let own = self.scripts.get(&place) == Some(&unspent.script)
+            || decoder.own_script(account, branch, index).is_ok_and(|script| script == unspent.script);
+        if own { Ok(place) } else { Err(foreign()) }
     }
 
     /// Gives signed transactions to the node until they are in a block.
@@ -346,6 +359,27 @@ impl Observer {
     }
 }
 
+/// A key origin that is the number of a wallet in a scan: the node says it of each output, with the index.
+fn numbered(wallet: u32) -> KeyOrigin {
+    KeyOrigin { fingerprint: wallet.to_be_bytes(), hardened_path: Vec::new() }
+}
+
+/// The number, branch and index in the descriptor of an output that was found: `tr([NUMBER/BRANCH/INDEX]KEY)#SUM`.
+fn read_origin(descriptor: &str) -> Option<(usize, Branch, u32)> {
+    let (origin, _) = descriptor.strip_prefix("tr([")?.split_once(']')?;
+    let (number, path) = origin.split_once('/')?;
+    let (branch, index) = path.split_once('/')?;
+    let branch = [Branch::Receive, Branch::Change].into_iter().find(|b| b.number().to_string() == branch)?;
+    Some((usize::try_from(u32::from_str_radix(number, 16).ok()?).ok()?, branch, index.parse().ok()?))
+}
+
+/// All indices up to one, in as few ranges as the node takes.
+fn within_limit(last: u32) -> impl Iterator<Item = RangeInclusive<u32>> {
+    let firsts = std::iter::successors(Some(0_u32), |first| first.checked_add(RANGE_LIMIT));
+    let firsts = firsts.take_while(move |first| *first <= last);
+    firsts.map(move |first| first..=last.min(first.saturating_add(RANGE_LIMIT - 1)))
+}
+
 /// The hash of a header.
 fn hash_of(header: &[u8; 80]) -> Option<BlockHash> {
     bitcoin::consensus::deserialize::<bitcoin::block::Header>(header).ok().map(|header| header.block_hash())
@@ -362,3 +396,6 @@ fn give(node: &Client, txid: &Txid, transaction: &[u8]) -> Result<(), String> {
     }
     node.send_raw_transaction(transaction).map(drop).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,9 @@ pub struct Setup {
     pub api: Option<SocketAddr>,
     /// The directory with the keys of a machine that may freeze and nothing else.
     pub alarm: Option<PathBuf>,
+    /// The directory with the keys of a machine that may request, and the rules by which it asks for
+    /// consolidations.
+    pub consolidator: Option<PathBuf>,
     /// A file of deposits to hold.
     pub screening: Option<PathBuf>,
     /// A file of the confirmations and least amounts of deposits.

@@ -61,6 +61,8 @@ struct Turn {
     signed: Arc<BTreeMap<Hash, Blob>>,
     /// The requests that the books have reserved for; nothing where there are no books.
     funded: Option<Arc<BTreeSet<Hash>>>,
+    /// The coins that no consolidation takes.
+    spared: Arc<BTreeSet<OutPoint>>,
 }
 
 impl Worker {
@@ -111,6 +113,7 @@ impl Worker {
             kept: Arc::clone(&core.kept),
             signed: Arc::clone(&core.signed),
             funded: core.gate(),
+            spared: Arc::clone(&core.spared),
         };
         (turn, news)
     }
@@ -160,6 +163,7 @@ impl Worker {
             coins,
             proposed: &turn.proposed,
             funded: turn.funded.as_deref(),
+            spared: &turn.spared,
         }
     }
 
@@ -308,6 +312,7 @@ impl Worker {
         (published.chain_tip, published.payments, published.balances) =
             (self.observer.tip(), payments, balances);
         published.scanned = self.observer.scanned();
+        published.fee_rate = self.observer.tip().map(|_| self.observer.fee_rate());
     }
 
     fn payment(&self, turn: &Turn, id: &Hash, authorisation: &Authorisation, open: bool) -> PaymentStatus {

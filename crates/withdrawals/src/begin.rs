@@ -1,11 +1,13 @@
 //! How a withdrawal begins: who pays, and the first reservation.
 
 use custody::Hash;
+use custody::effects::Decoder;
 use custody::name::Name;
 use custody::payment::Request;
 use custody::state::{self, RequestRecord, State};
-use ledger::{Amount, Asset, Code, Model, Movement, NewTransfer, Owner};
+use ledger::{Amount, Asset, Model, Movement, NewTransfer, Owner};
 
+use crate::inside::{is_consolidation, returns};
 use crate::log::{actor, amount, outputs};
 use crate::record::{self, Event, Hold, Withdrawal, WithdrawalError, sum};
 use crate::step::hold_id;
@@ -32,23 +34,52 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// Who pays a request: its client, and without one the house, where it may own something.
+/// Who pays a request: its client, and without one the house, where it may own something. Where it may not
+/// (models 1 and 2), it bears the fee of what does not leave the wallet, and nothing else: by the account `fees`.
 ///
 /// # Errors
 /// [`WithdrawalError::NoClient`].
-pub fn payer(model: Model, wallet: &Name, client: Option<&Name>) -> Result<Owner, WithdrawalError> {
-    match client {
-        Some(client) => Ok(Owner::Client(client.clone())),
-        None if model.holds_own() => Ok(Owner::Own),
-        None => Err(WithdrawalError::NoClient(wallet.clone())),
+pub fn payer(
+    model: Model,
+    wallet: &Name,
+    client: Option<&Name>,
+    leaves: bool,
+) -> Result<Owner, WithdrawalError> {
+    match (client, model.fee_payer()) {
+        (Some(client), _) => Ok(Owner::Client(client.clone())),
+        (None, Some(house)) if model.holds_own() || !leaves => Ok(house),
+        (None, _) => Err(WithdrawalError::NoClient(wallet.clone())),
     }
 }
 
 /// Who pays a request by the log.
-pub(crate) fn payer_of(state: &State, request: &Request) -> Result<Owner, WithdrawalError> {
+pub(crate) fn payer_of(
+    state: &State,
+    decoder: &dyn Decoder,
+    request: &Request,
+) -> Result<Owner, WithdrawalError> {
     let wallet = state.wallet(&request.wallet);
     let wallet = wallet.ok_or_else(|| WithdrawalError::Unknown(format!("wallet {}", request.wallet)))?;
-    payer(wallet.model.into(), &request.wallet, request.client.as_ref())
+    let leaves = !request.is_cancel() && !is_consolidation(state, decoder, request);
+    payer(wallet.model.into(), &request.wallet, request.client.as_ref(), leaves)
+}
+
+/// Who pays a request by the log, and the most that can leave for it, fee included: what is to be reserved.
+///
+/// # Errors
+/// See [`WithdrawalError`].
+pub fn reservation(
+    state: &State,
+    decoder: &dyn Decoder,
+    request: &Request,
+) -> Result<(Owner, Amount), WithdrawalError> {
+    if request.amount().is_none() {
+        return Err(WithdrawalError::Amount);
+    }
+    let owner = payer_of(state, decoder, request)?;
+    let outputs = outputs(request);
+    let all = sum(outputs.iter().map(|output| output.amount).chain([amount(request.fee_max)]));
+    Ok((owner, all.checked_sub(returns(state, decoder, request)).unwrap_or(all)))
 }
 
 /// Begins a withdrawal: its first record, and its reservation, for one posting. The books may refuse the
@@ -58,6 +89,7 @@ pub(crate) fn payer_of(state: &State, request: &Request) -> Result<Owner, Withdr
 /// See [`WithdrawalError`].
 pub fn begin(
     state: &State,
+    decoder: &dyn Decoder,
     asking: &Asking<'_>,
     asset: &Asset,
     now: u64,
@@ -66,13 +98,9 @@ pub fn begin(
     if let Some(old) = request.renews {
         return Err(WithdrawalError::Renews(old));
     }
-    if request.amount().is_none() {
-        return Err(WithdrawalError::Amount);
-    }
-    let owner = payer_of(state, request)?;
+    let (owner, need) = reservation(state, decoder, request)?;
     let logged = state.requests().get(id).is_some();
     let (outputs, fee_max) = (outputs(request), amount(request.fee_max));
-    let need = sum(outputs.iter().map(|output| output.amount).chain([fee_max]));
     let by = actor(requester);
     let state_word = if logged { record::State::AwaitingApproval } else { record::State::Requested };
     let height = logged.then_some(state.clock().height);
@@ -145,5 +173,5 @@ pub(crate) fn reserve(
         amount,
         expires_at: None,
     };
-    Ok(NewTransfer { id, movement, code: Code::Withdrawal, cause: withdrawal.id.to_string() })
+    Ok(NewTransfer { id, movement, code: withdrawal.hold_code(), cause: withdrawal.id.to_string() })
 }

@@ -25,14 +25,16 @@
 
 mod begin;
 mod ends;
+mod inside;
 mod log;
 mod record;
 mod seen;
 mod split;
 mod step;
 
-pub use begin::{Asking, begin, payer, unfunded};
+pub use begin::{Asking, begin, payer, reservation, unfunded};
 pub use ends::{is_over, may_be_authorised, may_confirm, never_asked};
+pub use inside::{house_script, is_consolidation, returns};
 pub use log::{Log, Mark};
 pub use record::{EVENTS_LIMIT, Event, Hold, NOTE_LIMIT, Output, State, Withdrawal, WithdrawalError};
 pub use seen::{

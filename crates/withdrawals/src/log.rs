@@ -6,7 +6,6 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use custody::Hash;
-use custody::document::{Document, Kind};
 use custody::effects::{Decoder, OutPoint, Sats};
 use custody::payment::{Request, RequestOutput};
 use custody::policy::Ask;
@@ -15,7 +14,8 @@ use custody::statement::Envelope;
 use ledger::Amount;
 
 use crate::begin::payer_of;
-use crate::record::{Output, Withdrawal, sum};
+use crate::inside::{left, returns, script};
+use crate::record::{Output, Withdrawal};
 use crate::seen::{
     APPROVALS_LIMIT, Asked, Chain, Fate, Frozen, Gone, Paid, RENEWALS_LIMIT, SETTLED_CONFIRMATIONS, Seen,
     Spender,
@@ -154,8 +154,9 @@ impl<'a> Log<'a> {
             id: *id,
             by: actor(&record.requester),
             at: record.at,
-            payer: payer_of(self.state, request).ok(),
+            payer: payer_of(self.state, self.decoder, request).ok(),
             outputs: outputs(request),
+            returns: returns(self.state, self.decoder, request),
             fee_max: amount(request.fee_max),
             end: request.end,
             approvals: record.approvals.iter().map(|(who, a)| (who.clone(), a.id)).collect(),
@@ -212,7 +213,7 @@ impl<'a> Log<'a> {
                 authorisation: *id,
                 request: *request,
                 txid: authorisation.txid,
-                amount: sum(outputs(&record.request).iter().map(|o| o.amount)),
+                amount: left(self.state, self.decoder, authorisation, &record.request),
                 fee: Amount::new(fee.into()),
                 at: authorisation.at,
                 height: authorisation.height,
@@ -226,13 +227,15 @@ impl<'a> Log<'a> {
         record.authorised.iter().filter_map(of).collect()
     }
 
-    /// What falls on each of its requests of a transaction's fee, by the weight of their outputs (P20).
+    /// What falls on each of its requests of a transaction's fee, by the weight of their outputs (P20): of the
+    /// versions of their destinations that were asked for, so that every look gives the same shares.
     fn shares(&self, authorisation: &Authorisation) -> Vec<u64> {
         let weight = |id: &Hash| {
             let record = self.state.requests().get(id);
             let outputs = record.map(|r| r.request.outputs.as_slice()).unwrap_or_default();
             let all = outputs.iter().map(|output| {
-                let script = u64::try_from(self.script_len(output)).unwrap_or(u64::MAX);
+                let script = script(self.state, self.decoder, output).map_or(0, |script| script.len());
+                let script = u64::try_from(script).unwrap_or(u64::MAX);
                 // 8 bytes of amount, one of length, and the script, four weight units each.
                 script.saturating_add(9).saturating_mul(4)
             });
@@ -240,26 +243,6 @@ impl<'a> Log<'a> {
         };
         let weights: Vec<u64> = authorisation.requests.iter().map(weight).collect();
         split_fee(authorisation.fee.0, &weights)
-    }
-
-    /// The length of the script that an output pays: of the version of its destination that was asked for,
-    /// whatever is in force by now, so that every look gives the same shares.
-    fn script_len(&self, output: &RequestOutput) -> usize {
-        let id = output.destination.as_str();
-        let current = self.state.document(Kind::Destination, id).filter(|d| d.hash == output.version);
-        let earlier = || {
-            let of =
-                |p: &&state::Proposal| p.document.kind() == Kind::Destination && p.document.subject() == id;
-            let mut proposals = self.state.proposals().iter().map(|(_, p)| p).filter(of);
-            proposals.find(|p| p.document.version(p.replaces) == output.version).map(|p| &p.document)
-        };
-        match current.map(|d| &d.document).or_else(earlier) {
-            Some(Document::Destination(destination)) => {
-                self.decoder.address_script(&destination.address).map_or(0, |script| script.len())
-            }
-            // Not in a log: no transaction is allowed that pays a version that was never in force.
-            Some(_) | None => 0,
-        }
     }
 }
 

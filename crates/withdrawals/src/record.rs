@@ -2,7 +2,7 @@
 
 use custody::Hash;
 use custody::name::Name;
-use ledger::{Account, Amount, Asset, Owner, Record, RecordChange, RecordKind, TransferId};
+use ledger::{Account, Amount, Asset, Code, Owner, Record, RecordChange, RecordKind, TransferId};
 use serde::{Deserialize, Serialize};
 
 /// Most lines of a timeline. A withdrawal has about ten; one that is bumped for weeks has more, and then
@@ -256,6 +256,11 @@ impl Withdrawal {
     /// All that is reserved.
     pub fn reserved(&self) -> Amount {
         sum(self.holds.iter().map(|hold| hold.amount))
+    }
+
+    /// What its reservations are for: of the account `fees` nothing but the network's fee.
+    pub(crate) fn hold_code(&self) -> Code {
+        if self.owner == Owner::Fees { Code::NetworkFee } else { Code::Withdrawal }
     }
 
     /// Whether its money has moved for good: nothing changes it any more.

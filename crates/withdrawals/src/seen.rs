@@ -95,6 +95,8 @@ pub struct Asked {
     pub payer: Option<Owner>,
     /// What it pays; nothing for a cancel.
     pub outputs: Vec<Output>,
+    /// What of that comes back at the wallet's own house address, and so does not leave.
+    pub returns: Amount,
     /// Highest fee.
     pub fee_max: Amount,
     /// Its end in log time.
@@ -114,7 +116,8 @@ pub struct Asked {
 impl Asked {
     /// The most that can leave for it, fee included.
     pub fn need(&self) -> Amount {
-        sum(self.outputs.iter().map(|output| output.amount).chain([self.fee_max]))
+        let all = sum(self.outputs.iter().map(|output| output.amount).chain([self.fee_max]));
+        all.checked_sub(self.returns).unwrap_or(all)
     }
 
     /// Whether it only returns coins to the own wallet.
@@ -132,7 +135,7 @@ pub struct Paid {
     pub request: Hash,
     /// Its id, wire byte order.
     pub txid: Hash,
-    /// What it pays for this withdrawal; zero for a cancel.
+    /// What leaves by it for this withdrawal, without the fee: zero for a cancel or a consolidation.
     pub amount: Amount,
     /// The part of its fee that falls on this withdrawal.
     pub fee: Amount,

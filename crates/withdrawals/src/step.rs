@@ -45,7 +45,12 @@ impl Withdrawal {
     /// Whether the log allowed a transaction for it that the books have no reservation for. Nothing this
     /// server proposed does that. Of a record that is in the books and up to date with what is seen.
     pub fn is_breach(&self, seen: &Seen) -> bool {
-        let covered = |paid: &Paid| seen.asked(&paid.request).is_some_and(|asked| self.covers(asked));
+        let reserved = self.reserved();
+        let covered = |paid: &Paid| {
+            let asked = seen.asked(&paid.request);
+            // What was to come back may have left: only a transaction of somebody else's does that.
+            paid.taken() <= reserved && asked.is_some_and(|asked| self.covers(asked))
+        };
         !self.is_final() && seen.paid.iter().any(|paid| may_confirm(paid) && !covered(paid))
     }
 
@@ -160,7 +165,7 @@ impl<'a> Work<'a> {
             return most.is_some();
         }
         let missing = most.and_then(|asked| Some((asked.id, asked.need().checked_sub(reserved)?)));
-        if let Some((id, missing)) = missing
+        if let Some((id, missing)) = missing.filter(|(_, missing)| *missing > Amount::ZERO)
             && let Ok(transfer) = reserve(&mut self.withdrawal, &id, missing)
         {
             self.transfers.push(transfer);
@@ -210,13 +215,13 @@ impl<'a> Work<'a> {
 
     /// Ends a reservation: a part of it is posted, the rest is released.
     fn end(&mut self, hold: Hold, part: Amount) {
-        let pending = hold.transfer.clone();
+        let (pending, code) = (hold.transfer.clone(), self.withdrawal.hold_code());
         let name = pending.as_str().strip_prefix("hold/").unwrap_or(pending.as_str()).to_owned();
         if part > Amount::ZERO {
             let movement = Movement::Post { pending, amount: Some(part) };
-            self.transfer(&format!("post/{name}"), movement, Code::Withdrawal);
+            self.transfer(&format!("post/{name}"), movement, code);
         } else {
-            self.transfer(&format!("void/{name}"), Movement::Void { pending }, Code::Withdrawal);
+            self.transfer(&format!("void/{name}"), Movement::Void { pending }, code);
         }
         self.withdrawal.ended.push(hold);
     }

@@ -4,6 +4,7 @@ pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod draft;
 pub(crate) mod new;
+pub(crate) mod renew;
 
 use axum::Json;
 use axum::extract::State;

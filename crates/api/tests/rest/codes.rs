@@ -198,6 +198,11 @@ async fn a_machine_without_the_grant_writes_nothing() {
     let cancel = json!({"signed_request": town.signed("erp", serde_json::from_value(cancel).unwrap())});
     let before = town.home.books.newest().await.unwrap();
     let transfer = json!({"wallet": "main", "from": "client:north", "to": "client:south", "amount": "1"});
+    let renew = begun.replace("/cancel", "/renew");
+    let renewal = town.post("erp", &renew, "r", &json!({})).await.ok(200)["to_sign"]["body"].clone();
+    let renewal = json!({"signed_request": town.signed("erp", serde_json::from_value(renewal).unwrap())});
+    let destination = custody::statement::Propose { document: fixtures::destination("beta"), replaces: None };
+    let destination = town.sign("bob", custody::statement::Body::Propose(destination));
     for (method, path, body) in [
         ("POST", "/v1/clients".to_owned(), json!({"id": "east", "name": "East"})),
         ("POST", "/v1/addresses".to_owned(), json!({"wallet": "main", "client": "north"})),
@@ -208,6 +213,9 @@ async fn a_machine_without_the_grant_writes_nothing() {
         ("POST", format!("{draft}/cancel"), json!({})),
         ("POST", begun.clone(), json!({})),
         ("POST", begun, cancel),
+        ("POST", renew.clone(), json!({})),
+        ("POST", renew, renewal),
+        ("POST", "/v1/destinations".to_owned(), json!({"signed_proposal": destination})),
         ("POST", "/v1/transfers".to_owned(), transfer),
     ] {
         let headers = [("idempotency-key", "k")];

@@ -77,6 +77,9 @@ impl House for Home {
         self.labels.lock().unwrap().extend(labels);
         let mut world = self.world.lock().unwrap();
         let end = envelope.unverified().map_err(|refusal| refusal.why)?.not_after;
+        if end.is_some_and(|end| end < world.state.clock().time) {
+            return Ok(());
+        }
         if !self.deaf.load(Ordering::SeqCst) && !world.state.consumed(&envelope.id(), end) {
             world.submit(envelope.clone()).map_err(|denied| denied.why)?;
         }

@@ -196,6 +196,12 @@ async fn words_are_kept_also_when_the_log_was_faster_than_they() {
     let town = town.restart().await;
     assert!(replayed(&town.post("erp", "/v1/withdrawals", "k1", &body).await));
     assert_eq!(town.home.label(&label.commitment()), Some("for the rent".into()));
+    // Also when the statement's time is over by then, and the log has forgotten that it saw it.
+    let town = town.restart().await;
+    town.world(|world| world.tick(fixtures::DAY + 1));
+    assert_eq!(town.home.label(&label.commitment()), None, "this server has no words yet");
+    assert!(replayed(&town.post("erp", "/v1/withdrawals", "k1", &body).await));
+    assert_eq!(town.home.label(&label.commitment()), Some("for the rent".into()));
     // Without words nothing is left to do.
     let body = json!({"signed_request": town.signed("erp", town.request(Some("north"), 1_000))});
     town.post("erp", "/v1/withdrawals", "k2", &body).await.ok(202);

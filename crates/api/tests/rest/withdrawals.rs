@@ -344,3 +344,58 @@ async fn a_draft_without_a_client_is_signed_without_one() {
     let answer = town.put("alice", &path, "p2", &signed).await.ok(202);
     assert_eq!((&answer["status"], &answer["client"]), (&json!("requested"), &Value::Null));
 }
+
+/// Of own addresses only the house address of the wallet itself is paid, where people approved it as own; without a
+/// client that costs the house the fee, and nothing else.
+#[tokio::test]
+async fn coins_are_gathered_at_the_house_address_at_the_cost_of_the_house() {
+    use custody::document::{Destination, DestinationKind, Document};
+    use custody::effects::{Branch, Decoder as _};
+    let town = Town::new().await;
+    let address = |index: u32, kind: DestinationKind, id: &str| {
+        town.world(|world| {
+            let account = fixtures::Account::new(0).key();
+            let script = world.decoder.own_script(&account, Branch::Change, index).unwrap();
+            let address = world.decoder.address(&script).unwrap();
+            let label = fixtures::label(id).commitment();
+            let destination = Destination { id: fixtures::name(id), kind, address: address.clone(), label };
+            world.adopt_as("dave", Document::Destination(destination), &["alice", "bob"]);
+            address
+        })
+    };
+    let house = address(ledger::HOUSE_INDEX, DestinationKind::Own, "house");
+    address(ledger::HOUSE_INDEX + 1, DestinationKind::Own, "next");
+    // Allocated addresses are known to be own.
+    let allocate = custody::payment::Allocate {
+        wallet: fixtures::name("main"),
+        client: fixtures::name("north"),
+        branch: Branch::Change,
+        count: 2,
+    };
+    town.world(|world| world.say("server", custody::statement::Body::Allocate(allocate))).unwrap();
+    let ask = |outputs: Value, more: Value| {
+        let mut body = json!({"wallet": "main", "fee_max": "1000", "outputs": outputs});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (town, key) = (&town, body.to_string().len().to_string());
+        async move { town.post("erp", "/v1/withdrawals", &key, &body).await }
+    };
+    let pays = |id: &str| json!([{"destination": id, "amount": "500000"}]);
+    let tried = ask(pays("house"), json!({"dry_run": true})).await.ok(200);
+    assert_eq!((&tried["reserve"], &tried["available_after"]), (&json!("1000"), &json!("-1000")));
+    assert!(tried["payer"].to_string().contains("fees"), "{tried}");
+    ask(pays("next"), json!({})).await.problem(Code::DestinationOwn);
+    let both =
+        json!([{"destination": "house", "amount": "500000"}, {"destination": "acme", "amount": "1000"}]);
+    ask(both, json!({})).await.problem(Code::ClientRequired);
+    let draft = ask(json!([{"address": house, "amount": "500000"}]), json!({})).await.ok(202);
+    let asked: Request = serde_json::from_value(draft["to_sign"]["body"].clone()).unwrap();
+    let path = format!("/v1/withdrawals/{}/request", draft["id"].as_str().unwrap());
+    let signed = json!({"signed_request": town.signed("erp", asked)});
+    let answer = town.put("erp", &path, "p", &signed).await.ok(202);
+    assert_eq!((&answer["amount"], &answer["reserved"]), (&json!("500000"), &json!("1000")));
+    // A client that is named bears it, and needs no more than the fee.
+    town.fund("north", 1_000).await;
+    ask(pays("house"), json!({"client": "north", "dry_run": true})).await.ok(200);
+    let dear = json!({"client": "north", "dry_run": true, "fee_max": "1001"});
+    ask(pays("house"), dear).await.problem(Code::LedgerOverdraft);
+}

@@ -1,9 +1,11 @@
 //! `keyward address`, `keyward descriptor`.
 
-use custody::effects::Branch;
+use custody::document::Model;
+use custody::effects::{Branch, Decoder as _};
 use custody::name::Name;
 use custody::payment::Allocate;
 use evidence::{LogKeys, verify_log};
+use ledger::HOUSE_INDEX;
 use serde::Serialize;
 
 use super::emit;
@@ -34,6 +36,7 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
         Command::New { wallet, client, branch, count } => {
             new(global, Allocate { wallet, client, branch, count })
         }
+        Command::House { wallet } => house(global, wallet),
         Command::Verify { address, wallet, client, index, branch, export, keys } => {
             let (derived, owner) = match (export, keys) {
                 (Some(export), Some(keys)) => {
@@ -89,6 +92,35 @@ fn new(global: &Global, ask: Allocate) -> Result<()> {
         given.push(Given { wallet: run.wallet.clone(), client, branch: run.branch, index, address });
     }
     emit(global, &text, &given)
+}
+
+#[derive(Serialize)]
+struct House {
+    wallet: Name,
+    branch: Branch,
+    index: u32,
+    address: String,
+}
+
+/// The house address of a wallet, derived from the log that was replayed here.
+fn house(global: &Global, wallet: Name) -> Result<()> {
+    let session = Session::online(global)?;
+    let state = session.replica.state();
+    let next = "keyward status lists the wallets";
+    let none = || Failure::usage(format!("there is no wallet {wallet}"), next);
+    let found = state.wallet(&wallet).ok_or_else(none)?;
+    if found.model == Model::Three {
+        let why = format!("each address of wallet {wallet} belongs to one client: it has none of the house");
+        return Err(Failure::usage(why, "gather a client's coins at an address of that client"));
+    }
+    let (branch, index) = (Branch::Change, HOUSE_INDEX);
+    let decoder = session.replica.decoder();
+    let script = decoder.own_script(&state.slot_of(found).ok_or_else(none)?.slot.account, branch, index);
+    let address = script.and_then(|script| decoder.address(&script));
+    let address =
+        address.map_err(|e| Failure::new(Class::Unverified, e, "the account of the wallet is not usable"))?;
+    let text = format!("{address}  the house's, {wallet}, change index {index}\n");
+    emit(global, &text, &House { wallet, branch, index, address })
 }
 
 pub(crate) fn descriptor(global: &Global, wallet: &Name) -> Result<()> {

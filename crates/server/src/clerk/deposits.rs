@@ -7,7 +7,9 @@
 mod enter;
 mod house;
 mod kept;
+mod known;
 mod screening;
+mod tip;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,8 +21,8 @@ use bitcoin::{BlockHash, Transaction, Txid};
 use custody::Hash;
 use custody::effects::{OutPoint, Sats};
 use deposits::{
-    Block, Coin, Deployment, Event, Fact, Follower, Next, NodeState, Report, Rules, Sighting, Watched, With,
-    outpoint_text,
+    Block, Coin, Deployment, Event, Fact, Follower, KeyFiles, Next, NodeState, Report, Rules, Sighting,
+    WatchError, Watched, With, outpoint_text,
 };
 use ledger::RecordKind;
 
@@ -30,6 +32,7 @@ use house::Institution;
 use kept::Taken;
 pub(crate) use kept::standing;
 use screening::Screened;
+pub(crate) use tip::Tip;
 
 /// Most blocks that one turn looks at, so that withdrawals do not wait for a node that catches up: some
 /// seconds with full blocks.
@@ -51,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) screening: Option<PathBuf>,
     /// A file of confirmations and least amounts, as [`Rules`] reads them.
     pub(crate) rules: Option<PathBuf>,
+    /// The directory in which derived keys are kept; without one each start derives them anew.
+    pub(crate) keys: Option<PathBuf>,
     /// A block that an operator vouches for, by height: a chain that was reorganised below all that is
     /// remembered is looked at again from there.
     pub(crate) rescan: Option<(u32, Hash)>,
@@ -75,6 +80,7 @@ pub(crate) struct Deposits {
     rules: Rules,
     rescan: Option<(u32, Hash)>,
     watched: Watched,
+    keys: Option<KeyFiles>,
     /// The log height that `watched` is of.
     height: Option<u64>,
     /// Nothing until it was taken up from the books.
@@ -106,6 +112,7 @@ impl Deposits {
             screened: Screened::new(settings.screening)?,
             rules,
             rescan: settings.rescan,
+            keys: settings.keys.map(KeyFiles::new),
             ..Self::default()
         })
     }
@@ -173,8 +180,7 @@ impl Deposits {
     fn follow(&mut self, at: &At<'_>) -> Result<(), ClerkError> {
         let height = at.state.clock().height;
         if self.height != Some(height) {
-            let watched = self.watched.follow(at.state, at.decoder);
-            watched.map_err(|error| ClerkError::Other(error.to_string()))?;
+            self.watch(at)?;
             self.height = Some(height);
             self.outflows.retain(|flow| !house::authorised(at.state, &flow.txid));
         }
@@ -202,6 +208,36 @@ impl Deposits {
             Some(NodeState::Lost { .. }) => self.start_rescan(at),
             _ => Ok(()),
         }
+    }
+
+    /// Watches what the log allocated since.
+    fn watch(&mut self, at: &At<'_>) -> Result<(), ClerkError> {
+        let watched = match &mut self.keys {
+            None => self.watched.follow(at.state, at.decoder),
+            Some(files) => self.watched.follow_with(at.state, |account, branch, indices| {
+                files.keys(at.decoder, account, branch, indices)
+            }),
+        };
+        if let Some(problem) = self.keys.as_ref().and_then(KeyFiles::problem) {
+            eprintln!(
+                "keyward-server: derived keys cannot be kept, so that the next start takes longer: {problem}"
+            );
+            self.keys = None;
+        }
+        watched.map_err(|error| ClerkError::Other(error.to_string()))
+    }
+
+    /// What was read as the key of an address is not its key: nothing that was read counts any more.
+    fn distrust(&mut self, at: &At<'_>, wrong: WatchError) -> ClerkError {
+        let why = format!(
+            "{wrong}: nothing was credited by it, and all keys are derived anew; find out who wrote to the server's \
+             directory, and reconcile"
+        );
+        at.desk.core().alarm(why.clone());
+        self.keys.take_if(|files| files.forget().is_err());
+        (self.watched, self.height) = (Watched::default(), None);
+        self.mempool.clear();
+        ClerkError::Other(why)
     }
 
     /// Looks at what the node has above.
@@ -295,6 +331,8 @@ impl Deposits {
 
     /// Tells the follower what happened, and posts what it says.
     fn step(&mut self, at: &At<'_>, event: Event<'_>) -> Result<(), ClerkError> {
+        let proved = event.scripts().try_for_each(|script| self.watched.prove(at.decoder, script));
+        proved.map_err(|wrong| self.distrust(at, wrong))?;
         let Some(taken) = &mut self.taken else { return Ok(()) };
         let house = Institution::new(at, &self.screened);
         let with = With { watched: &self.watched, rules: &self.rules, house: &house };
@@ -350,4 +388,4 @@ fn report(node: &Client, deployment: &Deployment) -> Result<Report, NodeError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

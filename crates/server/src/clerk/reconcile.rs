@@ -26,7 +26,8 @@ use super::{At, ClerkError};
 use crate::alarm::{Alarm, Step, waits};
 use crate::machine::Keys;
 use crate::watch::shown;
-use compare::{Comparer, followed};
+use compare::Comparer;
+pub(super) use compare::followed;
 use record::{BREAK, CLOSED, Found, OK, breaks, compared, keep, told, version};
 
 /// Most suspects of a break. More than a person looks at one by one; a record holds 64 KiB.

@@ -42,6 +42,7 @@ fn nothing_is_looked_at_before_the_log_is_level() {
         directory: rig.directory.path().to_owned(),
         asset: rig.asset.clone(),
         alarm: None,
+        consolidator: None,
         deposits: deposits::Settings::default(),
     };
     // Nobody listens there.

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use custody::effects::OutPoint;
+use custody::name::Name;
 use custody::state::RequestRecord;
 use custody::statement::Envelope;
 use custody::{Blob, Hash};
 use ledger::{CommitError, Posting, Record, RecordKind, Refusal};
 use withdrawals::{Asking, Chain, Log, Mark, Spender, State, Withdrawal};
 
+use super::consolidate;
 use super::deposits::Deposits;
+use super::reconcile::followed;
 use super::{At, ClerkError};
 use crate::worker::UNFUNDED;
 
@@ -103,8 +106,16 @@ impl Withdrawals {
         }
         self.open.retain(|_, (_, withdrawal)| withdrawal.state.is_open());
         self.send_again(at);
-        publish(at, funded);
+        let spared = spared(at, deposits, &mut funded)?;
+        publish(at, funded, spared);
         refused.map_or(Ok(()), Err)
+    }
+
+    /// Whether a withdrawal is open that gathers coins of a wallet at this destination.
+    pub(crate) fn gathers(&self, wallet: &Name, destination: &Name) -> bool {
+        let mut open = self.open.values().map(|(_, withdrawal)| withdrawal);
+        let there = |output: &withdrawals::Output| output.destination == *destination;
+        open.any(|w| w.wallet == *wallet && !w.outputs.is_empty() && w.outputs.iter().all(there))
     }
 
     /// What the log allowed and the books did not, since the last call.
@@ -187,7 +198,7 @@ impl Withdrawals {
             return Ok(true);
         }
         let (withdrawal, hold) =
-            match withdrawals::begin(at.state, &Asking::logged(id, found), at.asset, at.now) {
+            match withdrawals::begin(at.state, at.decoder, &Asking::logged(id, found), at.asset, at.now) {
                 Ok(begun) => begun,
                 Err(error) => {
                     if self.refused.insert(id) {
@@ -319,11 +330,32 @@ fn network<'a>(at: &'a At<'a>, deposits: &'a Deposits) -> Network<'a> {
     }
 }
 
-/// Says which requests may be proposed.
-fn publish(at: &At<'_>, funded: BTreeSet<Hash>) {
+/// The coins that no consolidation takes, if one may be proposed. While they are not known none is proposed.
+fn spared(
+    at: &At<'_>,
+    deposits: &Deposits,
+    funded: &mut BTreeSet<Hash>,
+) -> Result<BTreeSet<OutPoint>, ClerkError> {
+    let request = |id: &Hash| at.state.requests().get(id).map(|record| &record.request);
+    let gathers = |id: &Hash| {
+        request(id).is_some_and(|request| withdrawals::is_consolidation(at.state, at.decoder, request))
+    };
+    if !funded.iter().any(gathers) {
+        return Ok(BTreeSet::new());
+    }
+    let Ok((_, coins)) = followed(deposits.follower()) else {
+        funded.retain(|id| !gathers(id));
+        return Ok(BTreeSet::new());
+    };
+    consolidate::uncertain(at, &coins)
+}
+
+/// Says which requests may be proposed, and which coins no consolidation takes.
+fn publish(at: &At<'_>, funded: BTreeSet<Hash>, spared: BTreeSet<OutPoint>) {
     let mut core = at.desk.core();
-    if core.funded.as_ref().is_none_or(|before| **before != funded) {
-        core.funded = Some(Arc::new(funded));
+    let known = core.funded.as_ref().is_some_and(|before| **before == funded);
+    if !known || *core.spared != spared {
+        (core.funded, core.spared) = (Some(Arc::new(funded)), Arc::new(spared));
         at.desk.wake(&mut core);
     }
 }

@@ -44,11 +44,15 @@ impl View<'_> {
             .map(|((_, _, first), run)| (*first, run))
     }
 
-    /// The index that the change of a task goes to: that of the transaction which it replaces, else one that
-    /// no other transaction uses. Where addresses belong to clients it is one of the client's; elsewhere it
+    /// The index that the change of a task goes to: the house's if the task pays that, for what the log calls
+    /// change is what comes back; else that of the transaction which it replaces, else one that no other
+    /// transaction uses. Where addresses belong to clients it is one of the client's; elsewhere it
     /// is within the gap, and beyond it the last one again.
     pub(super) fn change_index(&self, task: &Task<'_>) -> Result<u32, Problem> {
         let Payer { wallet, client } = &task.payer;
+        if task.comes_back {
+            return Ok(ledger::HOUSE_INDEX);
+        }
         let previous = task.previous.and_then(|p| p.transaction.change);
         let previous = previous.filter(|i| self.owns(wallet, Branch::Change, *i, client.as_ref()));
         if let Some(previous) = previous {

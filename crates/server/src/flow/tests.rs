@@ -11,6 +11,7 @@ use super::change::{CHANGE_RESERVE, CLIENT_CHANGE};
 use super::*;
 
 mod clients;
+mod gather;
 
 /// A world, and what a server would know of its chain.
 struct Bench {
@@ -18,12 +19,13 @@ struct Bench {
     coins: BTreeMap<Name, Vec<Utxo>>,
     proposed: Vec<Authorise>,
     fee_rate: u64,
+    spared: BTreeSet<OutPoint>,
 }
 
 impl Bench {
     fn new() -> Self {
         let coins = [(name("main"), Vec::new())].into_iter().collect();
-        Self { world: World::ready(), coins, proposed: Vec::new(), fee_rate: 5 }
+        Self { world: World::ready(), coins, proposed: Vec::new(), fee_rate: 5, spared: BTreeSet::new() }
     }
 
     /// A bench whose wallet has coins of these amounts, each deep enough to be an anchor.
@@ -54,6 +56,7 @@ impl Bench {
             coins: &self.coins,
             proposed: &self.proposed,
             funded: None,
+            spared: &self.spared,
         }
     }
 
@@ -418,7 +421,8 @@ fn sets_prove_once_all_of_them_have_their_shares() {
     let record = world.ceremony(0..2);
     let ceremony = record.id(&world.state.genesis_hash());
     world.adopt(Document::Ceremony(record));
-    let bench = Bench { world, coins: BTreeMap::new(), proposed: Vec::new(), fee_rate: 1 };
+    let bench =
+        Bench { world, coins: BTreeMap::new(), proposed: Vec::new(), fee_rate: 1, spared: BTreeSet::new() };
     assert!(bench.view().to_prove(|_, _, _| false).is_empty());
     let some = bench.view().to_prove(|_, slot, holder| slot == 1 && *holder != name("s3"));
     let pair = vec![name("s1"), name("s2")];

@@ -12,17 +12,20 @@ use custody::name::Name;
 use super::Tip;
 
 /// Indices are scanned up to the next multiple of this: a scan reads the whole set of unspent outputs, minutes on
-/// the main network, so a new address must be no reason for one. Deriving so many scripts on both branches of a
-/// wallet takes 0.2 seconds.
+/// the main network, so a new address must be no reason for one. So many more scripts cost the node 0.1 seconds.
 const SCAN_STEP: u32 = 1_000;
 
 /// The first index of each branch of each wallet that may not be used yet: the gap after what is allocated.
 pub(super) type Reach = BTreeMap<(Name, Branch), u32>;
 
-/// The last index that is scanned on each branch.
-pub(super) fn last_scanned(reach: &Reach) -> u32 {
-    let end = reach.values().copied().max().unwrap_or_default().max(1);
-    end.checked_next_multiple_of(SCAN_STEP).unwrap_or(u32::MAX).saturating_sub(1)
+/// The last index that is scanned on each branch of each wallet.
+pub(super) type Scope = BTreeMap<(Name, Branch), u32>;
+
+/// What is scanned so that it reaches as far.
+pub(super) fn scope(reach: &Reach) -> Scope {
+    let last =
+        |end: u32| end.max(1).checked_next_multiple_of(SCAN_STEP).unwrap_or(u32::MAX).saturating_sub(1);
+    reach.iter().map(|(chain, end)| (chain.clone(), last(*end))).collect()
 }
 
 /// An unspent output of a wallet, ripe or not.
@@ -48,8 +51,8 @@ pub(crate) struct Scanned {
 /// The coins as of a tip.
 #[derive(Debug)]
 pub(super) struct Coins {
-    /// The tip, the last index on each branch, and the number of wallets.
-    pub(super) at: (Tip, u32, usize),
+    /// The tip, and what was scanned.
+    pub(super) at: (Tip, Scope),
     /// All that was scanned; which of it may be spent is a matter of `reach`, which grows.
     scanned: Arc<Scanned>,
     ripe: BTreeMap<Name, Vec<Utxo>>,
@@ -60,8 +63,8 @@ pub(super) struct Coins {
 
 impl Coins {
     /// What was found: of which wallet, and whether it is old enough to be spent.
-    pub(super) fn new(at: (Tip, u32, usize), reach: Reach, found: Vec<(Name, Utxo, bool)>) -> Self {
-        let (tip, ..) = at;
+    pub(super) fn new(at: (Tip, Scope), reach: Reach, found: Vec<(Name, Utxo, bool)>) -> Self {
+        let tip = at.0;
         let mut ripe: BTreeMap<Name, Vec<Utxo>> =
             reach.keys().map(|(wallet, _)| (wallet.clone(), Vec::new())).collect();
         let by_wallet = ripe.keys().map(|wallet| (wallet.clone(), Vec::new())).collect();
@@ -153,10 +156,10 @@ mod tests {
     fn a_step_of_indices_is_scanned_at_once() {
         let cases = [(0, 999), (20, 999), (999, 999), (1_000, 999), (1_001, 1_999), (u32::MAX, u32::MAX - 1)];
         for (end, last) in cases {
-            assert_eq!(last_scanned(&reach(end, 1)), last, "{end}");
-            assert_eq!(last_scanned(&reach(1, end)), last, "{end}");
+            assert_eq!(scope(&reach(end, 1)), reach(last, 999), "{end}: each branch for itself");
+            assert_eq!(scope(&reach(1, end)), reach(999, last), "{end}");
         }
-        assert_eq!(last_scanned(&Reach::new()), 999);
+        assert_eq!(scope(&Reach::new()), Scope::new());
     }
 
     /// What lies beyond the gap is scanned, but neither spent nor counted, until the log reaches it. No other scan
@@ -171,7 +174,7 @@ mod tests {
             (coin(Branch::Change, 19, 1_000), false),
         ];
         let found = found.map(|(coin, ripe)| (name("main"), coin, ripe)).to_vec();
-        let at = (tip, last_scanned(&reach(25, 20)), 1);
+        let at = (tip, scope(&reach(25, 20)));
         let mut coins = Coins::new(at, reach(25, 20), found);
         let spendable = |coins: &Coins| -> Vec<(Branch, u32)> {
             coins.by_wallet()[&name("main")].iter().map(|coin| (coin.branch, coin.index)).collect()
@@ -180,7 +183,7 @@ mod tests {
         assert_eq!((spendable(&coins), balance(&coins)), (vec![(Branch::Receive, 24)], 1_001));
 
         let further = reach(26, 21);
-        assert_eq!((tip, last_scanned(&further), 1), coins.at, "as of this scan");
+        assert_eq!((tip, scope(&further)), coins.at, "as of this scan");
         coins.extend(further);
         let all = vec![(Branch::Receive, 24), (Branch::Receive, 25), (Branch::Change, 20)];
         assert_eq!((spendable(&coins), balance(&coins)), (all, 1_111));
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn every_wallet_that_was_scanned_is_there() {
         let tip = Tip { height: 9, block: BlockHash::from_byte_array([2; 32]) };
-        let coins = Coins::new((tip, 999, 1), reach(20, 20), Vec::new());
+        let coins = Coins::new((tip, scope(&reach(20, 20))), reach(20, 20), Vec::new());
         assert_eq!(coins.by_wallet(), &BTreeMap::from([(name("main"), Vec::new())]));
         assert_eq!(coins.balances().collect::<Vec<_>>(), [(&name("main"), 0)]);
         assert_eq!(coins.scanned().by_wallet.len(), 1);

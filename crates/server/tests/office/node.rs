@@ -8,14 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bitcoin::absolute::LockTime;
+use bitcoin::bip32::{ChildNumber, Xpub};
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
+use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{
     Amount, Block, BlockHash, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
     TxMerkleNode, TxOut, Txid, Witness, transaction,
 };
 use serde_json::{Value, json};
+
+/// Indices of a range that are looked at: the tests use no further ones.
+const INDICES: u32 = 50;
 
 #[derive(Default)]
 pub(crate) struct Chain {
@@ -98,18 +103,18 @@ impl Chain {
             "estimatesmartfee" => Ok(json!({"errors": ["Insufficient data"], "blocks": 6})),
             "scantxoutset" => {
                 let coin = |(outpoint, output, height): &(OutPoint, TxOut, usize)| {
+                    let mut asked = params[1].as_array().unwrap().iter();
+                    let descriptor = asked.find_map(|one| described(one, &output.script_pubkey))?;
                     let sat = output.value.to_sat();
                     let text = format!("{}.{:08}", sat / 100_000_000, sat % 100_000_000);
-                    json!({
-                        "txid": outpoint.txid.to_string(), "vout": outpoint.vout,
+                    Some(json!({
+                        "txid": outpoint.txid.to_string(), "vout": outpoint.vout, "desc": descriptor,
                         "scriptPubKey": hex::encode(output.script_pubkey.as_bytes()),
                         "amount": serde_json::value::RawValue::from_string(text).unwrap(), "height": height,
                         "blockhash": self.blocks[*height].block_hash().to_string(), "coinbase": false,
-                    })
+                    }))
                 };
-                let own = self.unspent();
-                let own: Vec<Value> =
-                    own.iter().filter(|(_, o, _)| o.script_pubkey.is_p2tr()).map(coin).collect();
+                let own: Vec<Value> = self.unspent().iter().filter_map(coin).collect();
                 let best = self.blocks[tip].block_hash().to_string();
                 Ok(json!({"height": tip, "bestblock": best, "unspents": own, "total_amount": 0}))
             }
@@ -136,6 +141,23 @@ impl Chain {
             other => Err((-32601, format!("Method not found: {other}"))),
         }
     }
+}
+
+/// A script as the one of the range `tr([ORIGIN]XPUB/BRANCH/*)`, if it is one of the first.
+fn described(range: &Value, script: &ScriptBuf) -> Option<String> {
+    let (inside, _) = range["desc"].as_str()?.strip_prefix("tr([")?.split_once(')')?;
+    let (origin, path) = inside.split_once(']')?;
+    let mut steps = path.split('/');
+    let xpub: Xpub = steps.next()?.parse().unwrap();
+    let branch: u32 = steps.next()?.parse().unwrap();
+    let secp = Secp256k1::verification_only();
+    let is_own = |index: &u32| {
+        let steps = [branch, *index].map(|step| ChildNumber::from_normal_idx(step).unwrap());
+        let child = xpub.derive_pub(&secp, &steps).unwrap();
+        ScriptBuf::new_p2tr(&secp, child.to_x_only_pub(), None) == *script
+    };
+    let index = (0..INDICES).find(is_own)?;
+    Some(format!("tr([{origin}/{branch}/{index}]{})#00000000", hex::encode(&script.as_bytes()[2..])))
 }
 
 /// A transaction with one input and one output; `tag` makes it unlike others.

@@ -143,6 +143,11 @@ impl Service {
         Ok(())
     }
 
+    /// Adds options for the next start.
+    pub(super) fn add(&mut self, options: &[&str]) {
+        self.arguments.extend(options.iter().map(|option| (*option).to_owned()));
+    }
+
     /// The name of its data directory: a co-signer's name.
     pub(super) fn name(&self) -> String {
         self.log.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned()

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 #[allow(dead_code, reason = "the tests of the books crash it as well")]
 mod postgres;
 
+mod consolidation;
 mod https;
 
 /// Satoshi that `acme` begins with.

@@ -22,7 +22,7 @@ fn carol() -> custody::state::Owner {
 
 fn begun(world: &World, id: Hash) -> Withdrawal {
     let record = world.state.requests().get(&id).unwrap();
-    begin(&world.state, &Asking::logged(id, record), &asset(world), world.time).unwrap().0
+    begin(&world.state, &world.decoder, &Asking::logged(id, record), &asset(world), world.time).unwrap().0
 }
 
 fn look(world: &World, id: Hash) -> Seen {
@@ -32,14 +32,17 @@ fn look(world: &World, id: Hash) -> Seen {
 #[test]
 fn who_pays() {
     let (wallet, north) = (name("main"), name("north"));
+    let none = || Err(WithdrawalError::NoClient(wallet.clone()));
     for model in Model::ALL {
-        assert_eq!(payer(model, &wallet, Some(&north)), Ok(Owner::Client(north.clone())));
-        let house = payer(model, &wallet, None);
-        let expected = if matches!(model, Model::OneP | Model::TwoP) {
-            Ok(Owner::Own)
-        } else {
-            Err(WithdrawalError::NoClient(wallet.clone()))
+        for leaves in [true, false] {
+            assert_eq!(payer(model, &wallet, Some(&north), leaves), Ok(Owner::Client(north.clone())));
+        }
+        let expected = match model {
+            Model::One | Model::Two => [none(), Ok(Owner::Fees)],
+            Model::OneP | Model::TwoP => [Ok(Owner::Own), Ok(Owner::Own)],
+            Model::Three => [none(), none()],
         };
+        let house = [true, false].map(|leaves| payer(model, &wallet, None, leaves));
         assert_eq!(house, expected, "{}", model.as_str());
     }
 }
@@ -52,7 +55,7 @@ fn what_begins_no_withdrawal() {
     let attempt = |world: &World, request: &Request| {
         let id = Hash([1; 32]);
         let asking = Asking { id, request, requester: &carol, envelope: None, not_after: Some(1) };
-        begin(&world.state, &asking, &asset(world), 1).map(|(w, _)| w.reserved())
+        begin(&world.state, &world.decoder, &asking, &asset(world), 1).map(|(w, _)| w.reserved())
     };
     assert_eq!(attempt(&world, &good), Ok(sats(51_000)));
     let other = Request { renews: Some(Hash([2; 32])), ..good.clone() };
@@ -130,7 +133,7 @@ fn what_became_of_the_statement() {
     let envelope = world.sign("carol", Body::Request(request.clone()));
     let (id, not_after, carol) = (envelope.id(), Some(world.time + DAY), carol());
     let asking = Asking { id, request: &request, requester: &carol, envelope: None, not_after };
-    let (record, _) = begin(&world.state, &asking, &asset(&world), world.time).unwrap();
+    let (record, _) = begin(&world.state, &world.decoder, &asking, &asset(&world), world.time).unwrap();
     let fate = |world: &World| seen(world, &Net::new(), &record).fate;
     let (mut taken, mut refused) = (world.clone(), world.clone());
     taken.submit(envelope.clone()).unwrap();
@@ -156,7 +159,7 @@ fn what_a_revoked_key_signed_is_too_late() {
     let (id, not_after, carol) = (envelope.id(), Some(world.time + DAY), carol());
     let text = Some(STANDARD.encode(envelope.bytes()));
     let asking = Asking { id, request: &request, requester: &carol, envelope: text, not_after };
-    let (record, _) = begin(&world.state, &asking, &asset(&world), world.time).unwrap();
+    let (record, _) = begin(&world.state, &world.decoder, &asking, &asset(&world), world.time).unwrap();
     let revoke = |world: &World, whose: &str| {
         let mut world = world.clone();
         world.say(whose, Body::Revoke(Revoke { key: fixtures::id(whose) })).unwrap();

@@ -3,6 +3,7 @@
 mod breach;
 mod crash;
 mod history;
+mod inside;
 mod look;
 mod play;
 mod table;

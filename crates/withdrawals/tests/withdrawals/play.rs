@@ -245,7 +245,8 @@ impl<S: Store> Worker<S> {
     /// Declares the wallet, and credits what was deposited.
     pub(crate) fn open(&mut self, world: &World, deposits: &[(Owner, u64)]) {
         let (wallet, asset) = (name("main"), asset(world));
-        let records = vec![RecordChange::wallet(&wallet, ledger::Model::OneP, START)];
+        let model = world.state.wallet(&wallet).unwrap().model;
+        let records = vec![RecordChange::wallet(&wallet, model.into(), START)];
         self.store.commit(&Posting { transfers: Vec::new(), records }).unwrap();
         for (place, (owner, amount)) in deposits.iter().enumerate() {
             let movement = Movement::Posted {
@@ -269,7 +270,8 @@ impl<S: Store> Worker<S> {
             envelope: Some("e30=".into()),
             not_after: Some(not_after),
         };
-        let (withdrawal, hold) = begin(&world.state, &asking, &asset(world), world.time).unwrap();
+        let (withdrawal, hold) =
+            begin(&world.state, &world.decoder, &asking, &asset(world), world.time).unwrap();
         let records = vec![withdrawal.record_change(0, None, world.time)];
         self.store.commit(&Posting { transfers: vec![hold], records }).unwrap();
     }
@@ -305,7 +307,8 @@ impl<S: Store> Worker<S> {
         for (lineage, _) in log.lineages().filter(|(lineage, _)| !known.contains_key(lineage)) {
             let record = world.state.requests().get(&lineage).unwrap();
             let asking = Asking::logged(lineage, record);
-            let (withdrawal, hold) = begin(&world.state, &asking, &asset(world), world.time).unwrap();
+            let (withdrawal, hold) =
+                begin(&world.state, &world.decoder, &asking, &asset(world), world.time).unwrap();
             let without = |why: &str| (unfunded(withdrawal.clone(), why, world.time), Vec::new());
             self.write(world, 0, (withdrawal.clone(), vec![hold]), without, luck)?;
             changed = true;

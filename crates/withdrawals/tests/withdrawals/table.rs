@@ -19,7 +19,7 @@ fn begun() -> Withdrawal {
     let requester = custody::state::Owner::Person(name("carol"));
     let not_after = Some(world.time + 60);
     let asking = Asking { id: REQUEST, request: &request, requester: &requester, envelope: None, not_after };
-    let (withdrawal, _) = begin(&world.state, &asking, &asset(&world), world.time).unwrap();
+    let (withdrawal, _) = begin(&world.state, &world.decoder, &asking, &asset(&world), world.time).unwrap();
     Withdrawal { height: 5, ..withdrawal }
 }
 
@@ -32,6 +32,7 @@ fn asked() -> Asked {
         at: 1,
         payer: Some(owner),
         outputs,
+        returns: Amount::ZERO,
         fee_max,
         end,
         approvals: Vec::new(),

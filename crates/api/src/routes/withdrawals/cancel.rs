@@ -87,7 +87,10 @@ async fn cancel_draft(desk: &Desk, write: &Write, id: &str) -> Result<Effect, Pr
 }
 
 /// The newest request of a withdrawal that the log has.
-fn newest<'a>(view: &'a View, withdrawal: &Withdrawal) -> Result<(custody::Hash, &'a Request), Problem> {
+pub(super) fn newest<'a>(
+    view: &'a View,
+    withdrawal: &Withdrawal,
+) -> Result<(custody::Hash, &'a Request), Problem> {
     let of = |id: &custody::Hash| view.state.requests().get(id).map(|found| (*id, &found.request));
     let why = "the log does not have the request yet: wait some seconds";
     let found = withdrawal.requests.iter().rev().find_map(of);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use custody::document::{Document, Kind};
+use custody::document::{Destination, DestinationKind, Document, Kind};
 use custody::effects::{DecodeError, Decoder as _, Sats};
 use custody::name::Name;
 use custody::payment::{OUTPUTS_LIMIT, Request, RequestOutput};
@@ -50,6 +50,7 @@ pub(crate) struct NewOutput {
 pub(crate) async fn resolve(
     desk: &Desk,
     view: &Arc<View>,
+    wallet: &Name,
     outputs: &[NewOutput],
 ) -> Result<Vec<RequestOutput>, Problem> {
     if !(1..=OUTPUTS_LIMIT).contains(&outputs.len()) {
@@ -57,30 +58,29 @@ pub(crate) async fn resolve(
         return Err(Problem::new(Code::BodyInvalid, why));
     }
     let (own, view, outputs) = (Arc::clone(&desk.own), Arc::clone(view), outputs.to_vec());
-    let all = move || outputs.iter().map(|output| resolve_one(&own, &view, output)).collect();
+    let wallet = wallet.clone();
+    let all = move || outputs.iter().map(|output| resolve_one(&own, &view, &wallet, output)).collect();
     desk.blocking(move |_| all()).await?
 }
 
-fn resolve_one(own: &Own, view: &View, output: &NewOutput) -> Result<RequestOutput, Problem> {
+fn resolve_one(own: &Own, view: &View, wallet: &Name, output: &NewOutput) -> Result<RequestOutput, Problem> {
     let units = amount(&output.amount)?.units();
     let sats = u64::try_from(units).map(Sats);
     let sats = sats.map_err(|_| Problem::new(Code::AmountOverflow, "the amount does not fit"))?;
     let (name, script) = match (&output.destination, &output.address) {
-        (Some(name), None) => (name.clone(), script_of(own, view, name)?),
+        (Some(name), None) => (name.clone(), script_of(own, view, wallet, name)?),
         (None, Some(address)) => {
             let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
-            not_own(own, view, address, &script)?;
             let pays =
                 |address: &str| view.decoder.address_script(address).is_ok_and(|found| found == script);
-            let name = view.state.documents().find_map(|found| match &found.document {
-                Document::Destination(destination) if pays(&destination.address) => {
-                    Some(destination.id.clone())
-                }
+            let found = view.state.documents().find_map(|found| match &found.document {
+                Document::Destination(destination) if pays(&destination.address) => Some(destination),
                 _ => None,
             });
+            not_own(own, view, wallet, (address, found), &script)?;
             let why =
                 || Problem::new(Code::DestinationUnknown, format!("no destination in force is {address}"));
-            (name.ok_or_else(why)?, script)
+            (found.ok_or_else(why)?.id.clone(), script)
         }
         _ => {
             let why = "an output names either destination or address";
@@ -96,16 +96,28 @@ fn resolve_one(own: &Own, view: &View, output: &NewOutput) -> Result<RequestOutp
     Ok(RequestOutput { destination: name, version: version.unwrap_or_default(), amount: sats })
 }
 
-fn script_of(own: &Own, view: &View, name: &Name) -> Result<Vec<u8>, Problem> {
+fn script_of(own: &Own, view: &View, wallet: &Name, name: &Name) -> Result<Vec<u8>, Problem> {
     let why = || Problem::new(Code::DestinationUnknown, format!("there is no destination {name} in force"));
-    let address = &view.state.destination(name).ok_or_else(why)?.address;
+    let destination = view.state.destination(name).ok_or_else(why)?;
+    let address = &destination.address;
     let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
-    not_own(own, view, address, &script)?;
+    not_own(own, view, wallet, (address, Some(destination)), &script)?;
     Ok(script)
 }
 
-fn not_own(own: &Own, view: &View, address: &str, script: &[u8]) -> Result<(), Problem> {
+/// Refuses own addresses, but for the house address of the wallet that pays, where people approved it as own: that
+/// is how coins are gathered.
+fn not_own(
+    own: &Own,
+    view: &View,
+    wallet: &Name,
+    (address, destination): (&str, Option<&Destination>),
+    script: &[u8],
+) -> Result<(), Problem> {
+    let approved = destination.is_some_and(|found| found.kind == DestinationKind::Own);
+    let house = || withdrawals::house_script(&view.state, &view.decoder, wallet);
     match own.find(view, script)? {
+        Some(_) if approved && house().is_some_and(|house| house == script) => Ok(()),
         Some(place) => {
             let why = format!("{address} is an address of the own wallet {}", place.wallet);
             Err(Problem::new(Code::DestinationOwn, why))
@@ -114,17 +126,19 @@ fn not_own(own: &Own, view: &View, address: &str, script: &[u8]) -> Result<(), P
     }
 }
 
-fn bad_address(error: &DecodeError) -> Problem {
+pub(crate) fn bad_address(error: &DecodeError) -> Problem {
     let other = error.why.contains("this deployment pays on");
     let code = if other { Code::DestinationOtherNetwork } else { Code::DestinationMalformed };
     Problem::new(code, error.to_string())
 }
 
-/// Whether the destinations of a signed request are somebody else's.
+/// Whether the destinations of a signed request are somebody else's, or the house address of its wallet.
 pub(crate) async fn pays_others(desk: &Desk, view: &Arc<View>, request: &Request) -> Result<(), Problem> {
     let (own, view) = (Arc::clone(&desk.own), Arc::clone(view));
     let names: Vec<Name> = request.outputs.iter().map(|output| output.destination.clone()).collect();
-    desk.blocking(move |_| names.iter().try_for_each(|name| script_of(&own, &view, name).map(|_| ()))).await?
+    let wallet = request.wallet.clone();
+    let each = move |name: &Name| script_of(&own, &view, &wallet, name).map(|_| ());
+    desk.blocking(move |_| names.iter().try_for_each(each)).await?
 }
 
 /// The request as the policy sees it; its fee is not known yet.

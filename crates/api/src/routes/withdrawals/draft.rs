@@ -92,7 +92,7 @@ pub(crate) async fn request(desk: &Desk, view: &Arc<View>, new: &NewWithdrawal) 
         view.client_known(client)?;
     }
     let outputs = new.outputs.as_ref().ok_or_else(|| missing("outputs"))?;
-    let outputs = super::check::resolve(desk, view, outputs).await?;
+    let outputs = super::check::resolve(desk, view, &wallet, outputs).await?;
     let fee_max = fee(new.fee_max.as_deref())?.ok_or_else(|| missing("fee_max"))?;
     let fee_max_ppm = new.fee_max_ppm.unwrap_or(FEE_MAX_PPM);
     if fee_max_ppm > FEE_MAX_PPM {

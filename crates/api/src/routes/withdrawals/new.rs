@@ -131,7 +131,8 @@ impl Checked {
             not_after: signed.and_then(|signed| signed.statement.not_after),
         };
         let asset = self.view.asset()?;
-        let begun = withdrawals::begin(&self.view.state, &asking, &asset, desk.house.now());
+        let begun =
+            withdrawals::begin(&self.view.state, &self.view.decoder, &asking, &asset, desk.house.now());
         begun.map_err(|error| cannot_begin(&error))
     }
 }
@@ -148,7 +149,7 @@ async fn checked(
     let named = external_id(new.external_id.as_deref())?;
     let (request, requester, id) = match signed {
         Some(signed) => {
-            let said = said(desk, &view, new).await?;
+            let said = said(desk, &view, new, &signed.request()?.wallet).await?;
             let requester = signer(desk, &view, signed, &said).await?;
             (signed.request()?.clone(), requester, signed.envelope.id())
         }
@@ -168,7 +169,12 @@ async fn checked(
 }
 
 /// What the body says beside the signed request.
-async fn said<'a>(desk: &Desk, view: &Arc<View>, new: &'a NewWithdrawal) -> Result<Said<'a>, Problem> {
+async fn said<'a>(
+    desk: &Desk,
+    view: &Arc<View>,
+    new: &'a NewWithdrawal,
+    wallet: &Name,
+) -> Result<Said<'a>, Problem> {
     if new.note.is_some() {
         return Err(Problem::new(
             Code::BodyInvalid,
@@ -176,7 +182,7 @@ async fn said<'a>(desk: &Desk, view: &Arc<View>, new: &'a NewWithdrawal) -> Resu
         ));
     }
     let outputs = match &new.outputs {
-        Some(outputs) => Some(check::resolve(desk, view, outputs).await?),
+        Some(outputs) => Some(check::resolve(desk, view, wallet, outputs).await?),
         None => None,
     };
     Ok(Said {
@@ -233,11 +239,13 @@ async fn try_it(
     };
     let totals = desk.books().account(debit).await?;
     let available = totals.available();
-    let after = available.size().checked_sub(*amount).filter(|_| available.covers(*amount));
-    let after = after.ok_or_else(|| {
+    if debit.owner.is_bounded() && !available.covers(*amount) {
         let refusal = ledger::Refusal::Overdraft { account: debit.clone(), available, asked: *amount };
-        Problem::from(refusal)
-    })?;
+        return Err(refusal.into());
+    }
+    let reserved = totals.debits_pending.checked_add(*amount);
+    let reserved = reserved.ok_or_else(|| Problem::new(Code::AmountOverflow, "more than there can be"))?;
+    let after = ledger::Totals { debits_pending: reserved, ..totals }.available();
     let view = &checked.view;
     let needed = match signed {
         Some(_) => check::needs_of_request(view, &checked.request),

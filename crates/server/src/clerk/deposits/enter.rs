@@ -5,8 +5,9 @@
 //! after a crash is found by [`super::kept`]: coins of blocks that the cursor does not have are taken back, and
 //! money moves only for coins of blocks that it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use custody::effects::OutPoint;
 use deposits::{Coin, Cursor, DepositRecord, DepositState, Fact, Sighting, Step, Verdict, outpoint_text};
 use ledger::book::POSTING_LIMIT;
 use ledger::{
@@ -18,6 +19,7 @@ use serde::Serialize;
 use super::Deposits;
 use super::house::address_text;
 use super::kept::Taken;
+use super::known::Known;
 use crate::clerk::{At, ClerkError};
 
 /// The state of the record of a coin whose block is no longer in the best chain.
@@ -69,18 +71,28 @@ impl Taken {
             return self.show(at, facts);
         }
         let between = self.mark.between(&cursor);
-        let (due, rest): (Vec<&Fact>, Vec<&Fact>) =
+        let (due, mut rest): (Vec<&Fact>, Vec<&Fact>) =
             facts.iter().partition(|fact| matches!(fact, Fact::Due { .. }));
-        let mut draft = Draft::new(at);
+        // The last confirmation is written with what follows from it, unless it is the first one too.
+        let deep = |fact: &&Fact| if let Fact::Due { coin, .. } = fact { Some(coin.outpoint) } else { None };
+        let deep: BTreeSet<OutPoint> = due.iter().filter_map(deep).collect();
+        rest.retain(|fact| match fact {
+            Fact::Confirming { coin, confirmations } => *confirmations == 1 || !deep.contains(&coin.outpoint),
+            _ => true,
+        });
+        let mut draft = Draft { known: std::mem::take(&mut self.known), ..Draft::new(at) };
         for (facts, cursor) in [(rest, &between), (due, &cursor)] {
             for fact in facts {
-                if draft.is_full() && !self.commit(std::mem::replace(&mut draft, Draft::new(at)), cursor)? {
+                if draft.is_full() && !self.commit(&mut draft, cursor)? {
                     return Ok(false);
                 }
                 draft.enter(fact)?;
             }
         }
-        self.commit(draft, &cursor)
+        let done = self.commit(&mut draft, &cursor)?;
+        self.known = draft.known;
+        self.known.forget_the_old();
+        Ok(done)
     }
 
     /// Posts what is only shown: it follows from nothing in memory, so it is simply read again.
@@ -90,7 +102,7 @@ impl Taken {
             for _ in 0..TRIES {
                 let mut draft = Draft::new(at);
                 facts.iter().try_for_each(|fact| draft.enter(fact))?;
-                if self.commit(draft, &cursor)? {
+                if self.commit(&mut draft, &cursor)? {
                     break;
                 }
             }
@@ -104,7 +116,7 @@ impl Taken {
         for coins in coins.chunks(DRAFT_LIMIT) {
             let mut draft = Draft::new(at);
             coins.iter().try_for_each(|coin| draft.coin_in(coin, "buried"))?;
-            if !self.commit(draft, &cursor)? {
+            if !self.commit(&mut draft, &cursor)? {
                 return Ok(false);
             }
         }
@@ -113,8 +125,10 @@ impl Taken {
 
     /// Commits a draft together with the cursor, which each posting that changes coins carries: its version is what
     /// two replicas race for. False if the other one has won.
-    fn commit(&mut self, draft: Draft<'_>, cursor: &Cursor) -> Result<bool, ClerkError> {
-        let Draft { at, transfers, records } = draft;
+    fn commit(&mut self, draft: &mut Draft<'_>, cursor: &Cursor) -> Result<bool, ClerkError> {
+        let at = draft.at;
+        let (transfers, records) = (std::mem::take(&mut draft.transfers), std::mem::take(&mut draft.records));
+        draft.known.learn(&records);
         let coins = records.keys().any(|(kind, _)| *kind == RecordKind::Coin);
         let stamps = coins || *cursor != self.mark.cursor;
         let mut records: Vec<RecordChange> = records.into_values().collect();
@@ -168,13 +182,14 @@ pub(super) fn change(
 /// A posting in the making: at most one version of each record.
 struct Draft<'a> {
     at: &'a At<'a>,
+    known: Known,
     transfers: Vec<NewTransfer>,
     records: BTreeMap<(RecordKind, String), RecordChange>,
 }
 
 impl<'a> Draft<'a> {
     fn new(at: &'a At<'a>) -> Self {
-        Self { at, transfers: Vec::new(), records: BTreeMap::new() }
+        Self { at, known: Known::default(), transfers: Vec::new(), records: BTreeMap::new() }
     }
 
     /// Whether another fact might not fit.
@@ -183,12 +198,12 @@ impl<'a> Draft<'a> {
     }
 
     /// The record as it will be after what is drafted: the version that the books have, and its content.
-    fn read(&self, kind: RecordKind, id: &str) -> Result<(u64, Option<RecordChange>), ClerkError> {
-        if let Some(drafted) = self.records.get(&(kind, id.to_owned())) {
-            return Ok((drafted.expect, Some(drafted.clone())));
+    fn read(&mut self, kind: RecordKind, id: &str) -> Result<(u64, Option<RecordChange>), ClerkError> {
+        let key = (kind, id.to_owned());
+        match self.records.get(&key) {
+            Some(drafted) => Ok((drafted.expect, Some(drafted.clone()))),
+            None => self.known.read(self.at, key),
         }
-        let found = self.at.books.record(kind, id)?;
-        Ok(found.map_or((0, None), |record| (record.version, Some(record.change))))
     }
 
     fn enter(&mut self, fact: &Fact) -> Result<(), ClerkError> {
@@ -227,7 +242,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The record of a deposit, if there is one.
-    fn deposit(&self, id: &str) -> Result<Option<DepositRecord>, ClerkError> {
+    fn deposit(&mut self, id: &str) -> Result<Option<DepositRecord>, ClerkError> {
         let (_, found) = self.read(RecordKind::Deposit, id)?;
         let read = |change: RecordChange| serde_json::from_value(change.body);
         let bad = |error| ClerkError::Other(format!("deposit {id} in the books: {error}"));
@@ -284,7 +299,9 @@ impl<'a> Draft<'a> {
     }
 
     fn due(&mut self, coin: &Coin, verdict: &Verdict) -> Result<(), ClerkError> {
-        let record = self.known(coin)?;
+        let mut record = self.known(coin)?;
+        let deep = Step::Confirm { confirmations: coin.needed, needed: coin.needed };
+        Self::take(&mut record, &deep, NETWORK, self.at.now)?;
         let (owner, step) = match verdict {
             Verdict::Credit(client) => (Owner::Client(client.clone()), Step::Credit),
             Verdict::Hold(reasons) => (Owner::Suspense, Step::Hold(reasons.clone())),
@@ -311,7 +328,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The record of a deposit that must be there.
-    fn known(&self, coin: &Coin) -> Result<DepositRecord, ClerkError> {
+    fn known(&mut self, coin: &Coin) -> Result<DepositRecord, ClerkError> {
         let id = outpoint_text(&coin.outpoint);
         let missing =
             || ClerkError::Other(format!("the books have no deposit {id}; restore them from a backup"));
@@ -319,9 +336,13 @@ impl<'a> Draft<'a> {
     }
 
     fn advance(&mut self, mut record: DepositRecord, step: &Step, by: &str) -> Result<(), ClerkError> {
-        let taken = record.take(step, self.at.now, by);
-        taken.map_err(|error| ClerkError::Other(format!("deposit {}: {error}", record.key())))?;
+        Self::take(&mut record, step, by, self.at.now)?;
         self.keep(&record)
+    }
+
+    fn take(record: &mut DepositRecord, step: &Step, by: &str, now: u64) -> Result<(), ClerkError> {
+        let taken = record.take(step, now, by);
+        taken.map(drop).map_err(|error| ClerkError::Other(format!("deposit {}: {error}", record.key())))
     }
 
     fn transfer(

@@ -48,10 +48,7 @@ impl House for Institution<'_> {
     }
 
     fn screen(&self, coin: &Coin) -> Screening {
-        match address_text(self.at, &coin.address) {
-            Ok(address) => self.screened.judge(&address, &outpoint_text(&coin.outpoint)),
-            Err(_) => Screening::Unavailable,
-        }
+        self.screened.judge(&outpoint_text(&coin.outpoint), || address_text(self.at, &coin.address).ok())
     }
 
     fn authorised(&self, txid: &Hash) -> bool {

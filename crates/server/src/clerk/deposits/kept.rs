@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Deposits;
 use super::enter::change;
 use super::house::{authorised, first_block};
+use super::known::Known;
 use crate::clerk::{At, ClerkError};
 
 /// The record of the cursor; its blocks stand below.
@@ -45,6 +46,7 @@ struct Body {
 pub(super) struct Taken {
     pub(super) follower: Follower,
     pub(super) mark: Mark,
+    pub(super) known: Known,
     /// Deposits that were waiting before the start; whether they still do is not known yet.
     pub(super) doubtful: Vec<Sighting>,
 }
@@ -232,7 +234,7 @@ fn read(at: &At<'_>, vouched: Option<(u32, Hash)>) -> Result<Option<Read>, Clerk
     let long_gone = spent.iter().filter(gone).cloned().collect();
     let follower = Follower::resume(cursor, kept).map_err(|error| ClerkError::Other(error.to_string()))?;
     let mark = Mark { version, cursor: before, blocks: versions };
-    let taken = Taken { follower, mark, doubtful };
+    let taken = Taken { follower, mark, known: Known::default(), doubtful };
     Ok(Some(Read { taken, facts, spent, long_gone }))
 }
 
@@ -244,7 +246,7 @@ fn begin(at: &At<'_>, genesis: Hash) -> Read {
     let follower = Follower::start(deployment.clone(), header.height, header.hash);
     let cursor = Cursor { deployment, blocks: Vec::new(), connected: 0 };
     let mark = Mark { version: 0, cursor, blocks: BTreeMap::new() };
-    let taken = Taken { follower, mark, doubtful: Vec::new() };
+    let taken = Taken { follower, mark, known: Known::default(), doubtful: Vec::new() };
     Read { taken, facts: Vec::new(), spent: Vec::new(), long_gone: Vec::new() }
 }
 

@@ -69,11 +69,15 @@ impl Screened {
         Ok(())
     }
 
-    /// What the list says of a deposit.
-    pub(super) fn judge(&self, address: &str, outpoint: &str) -> Screening {
+    /// What the list says of a deposit. Its address is derived only if there is somebody on the list.
+    pub(super) fn judge(&self, outpoint: &str, address: impl FnOnce() -> Option<String>) -> Screening {
         let Some(list) = &self.list else { return Screening::Unavailable };
+        if list.is_empty() {
+            return Screening::Pass;
+        }
+        let Some(address) = address() else { return Screening::Unavailable };
         let txid = outpoint.split(':').next().unwrap_or_default();
-        let found = [outpoint, txid, address].into_iter().find_map(|key| list.get(key));
+        let found = [outpoint, txid, &address].into_iter().find_map(|key| list.get(key));
         found.map_or(Screening::Pass, |why| Screening::Hold(why.clone()))
     }
 }
@@ -105,6 +109,11 @@ fn parse(path: &Path, length: u64) -> Result<BTreeMap<String, String>, String> {
 mod tests {
     use super::*;
 
+    fn at(address: &str) -> impl FnOnce() -> Option<String> {
+        let address = address.to_owned();
+        || Some(address)
+    }
+
     fn screened(text: &str) -> Result<Screened, ClerkError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -116,11 +125,13 @@ mod tests {
         let list = screened("# names\nab:1 stolen\n\ncd   sanctioned  person\nbcrt1p asked by the police\n")
             .unwrap();
         let hold = |why: &str| Screening::Hold(why.to_owned());
-        assert_eq!(list.judge("bcrt1q", "ab:1"), hold("stolen"));
-        assert_eq!(list.judge("bcrt1q", "ab:2"), Screening::Pass, "another output");
-        assert_eq!(list.judge("bcrt1q", "cd:9"), hold("sanctioned  person"));
-        assert_eq!(list.judge("bcrt1p", "ef:0"), hold("asked by the police"));
-        assert_eq!(Screened::new(None).unwrap().judge("bcrt1p", "ab:1"), Screening::Pass);
+        assert_eq!(list.judge("ab:1", at("bcrt1q")), hold("stolen"));
+        assert_eq!(list.judge("ab:2", at("bcrt1q")), Screening::Pass, "another output");
+        assert_eq!(list.judge("cd:9", at("bcrt1q")), hold("sanctioned  person"));
+        assert_eq!(list.judge("ef:0", at("bcrt1p")), hold("asked by the police"));
+        assert_eq!(list.judge("ef:0", || None), Screening::Unavailable, "of an address that nobody can tell");
+        let nobody = Screened::new(None).unwrap();
+        assert_eq!(nobody.judge("ab:1", || unreachable!("nobody is looked for")), Screening::Pass);
     }
 
     #[test]
@@ -153,10 +164,10 @@ mod tests {
         let mut list = Screened::new(Some(path.clone())).unwrap();
         std::fs::remove_file(&path).unwrap();
         list.reload();
-        assert_eq!(list.judge("bcrt1p", "cd:0"), Screening::Unavailable);
+        assert_eq!(list.judge("cd:0", at("bcrt1p")), Screening::Unavailable);
         std::fs::write(&path, "cd also stolen").unwrap();
         list.reload();
-        assert_eq!(list.judge("bcrt1p", "cd:0"), Screening::Hold("also stolen".into()));
-        assert_eq!(list.judge("bcrt1p", "ab:0"), Screening::Pass, "no longer in it");
+        assert_eq!(list.judge("cd:0", at("bcrt1p")), Screening::Hold("also stolen".into()));
+        assert_eq!(list.judge("ab:0", at("bcrt1p")), Screening::Pass, "no longer in it");
     }
 }

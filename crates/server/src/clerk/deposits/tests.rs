@@ -1,12 +1,14 @@
 //! A real node, real books and the log of a world: what the clerk makes of deposits.
 
+mod keys;
 #[path = "../../../../ledger/tests/common/postgres.rs"]
 #[expect(dead_code, reason = "of the cluster only a fresh database is used here")]
 mod postgres;
 #[path = "../../../../sim/src/regtest.rs"]
 #[expect(unreachable_pub, dead_code, reason = "the file is a module of another crate")]
-mod regtest;
+pub(crate) mod regtest;
 pub(super) mod rig;
+mod tip;
 
 use custody::effects::Branch;
 use deposits::House as _;
@@ -64,6 +66,25 @@ fn a_deposit_is_seen_confirmed_and_credited_and_a_reorganisation_takes_it_back()
     let codes = |code| codes.iter().filter(|found| **found == code).count();
     assert_eq!((codes(Code::Deposit), codes(Code::DepositReversed)), (6, 3));
     assert!(rig.deposits.outflows().is_empty());
+}
+
+/// Records of young deposits are remembered from one block to the next, and the books are right whatever is remembered.
+#[test]
+fn what_somebody_else_writes_of_a_young_deposit_is_read_again() {
+    let mut rig = Rig::start(Engine::Sqlite);
+    let tx = rig.pay(&[(rig.own(0), AMOUNT), (rig.own(4), AMOUNT)]);
+    rig.mine_only(&[rig::raw(&tx)]);
+    rig.turn().unwrap();
+    for _ in 1..NEEDED {
+        rig.touch(&rig::outpoint(&tx, 0));
+        rig.mine(1);
+        // The first turn loses what it remembers, and the next one reads.
+        rig.turns(2);
+    }
+    for (vout, who) in [(0, "north"), (1, "south")] {
+        assert_eq!(rig.state(&rig::outpoint(&tx, vout)), "credited");
+        assert_eq!(rig.balance(Owner::Client(name(who))), i128::from(AMOUNT));
+    }
 }
 
 #[test]

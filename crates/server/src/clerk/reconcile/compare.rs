@@ -134,7 +134,7 @@ impl Comparer {
 }
 
 /// The last block and the own outputs; or why they are not known now.
-pub(super) fn followed(follower: Option<&Follower>) -> Result<(Place, Vec<&Coin>), String> {
+pub(in crate::clerk) fn followed(follower: Option<&Follower>) -> Result<(Place, Vec<&Coin>), String> {
     let follower = follower.ok_or("deposits are not followed yet")?;
     match follower.state() {
         NodeState::Following => Ok((follower.tip(), follower.coins().collect())),

@@ -66,6 +66,15 @@ impl Story {
         self.server.run()
     }
 
+    /// Starts the server with more options, which it keeps.
+    ///
+    /// # Errors
+    /// What it says when it does not start.
+    pub fn start_server_with(&mut self, more: &[&str]) -> Result<(), Failure> {
+        self.server.add(more);
+        self.server.run()
+    }
+
     /// The directory of the server.
     pub fn server_directory(&self) -> PathBuf {
         self.directory.join("server")
@@ -133,12 +142,29 @@ impl Story {
     /// # Errors
     /// What a program refuses.
     pub fn enrol_server(&self, id: &str) -> Result<(), Failure> {
+        self.enrol_machine(id, "authorise,allocate,observe").map(drop)
+    }
+
+    /// Makes the keys of a machine as a server holds them, and lets people enrol it. Its directory.
+    ///
+    /// # Errors
+    /// What a program refuses.
+    pub fn enrol_machine(&self, id: &str, grants: &str) -> Result<PathBuf, Failure> {
         let directory = text(&self.directory.join(id));
         let machine = text(&self.directory.join(format!("{id}.machine.json")));
-        let grants = "authorise,allocate,observe";
         let init = ["init", "--dir", &directory, "--id", id, "--grants", grants, "--out", &machine];
         ask(&program("keyward-server")?, &init, None)?;
         self.person("carol").run(&["machine", "add", &machine])?;
+        self.approve_proposals(&["alice", "bob"])?;
+        Ok(self.directory.join(id))
+    }
+
+    /// Carol proposes something, Alice and Bob approve it.
+    ///
+    /// # Errors
+    /// What is refused.
+    pub fn adopt(&self, words: &[&str]) -> Result<(), Failure> {
+        self.keyward_soon("carol", words)?;
         self.approve_proposals(&["alice", "bob"])
     }
 
@@ -147,6 +173,14 @@ impl Story {
     /// # Errors
     /// What it says when it does not start.
     pub fn second_server(&self, id: &str) -> Result<Replica, Failure> {
+        self.second_server_with(id, &[])
+    }
+
+    /// As [`Story::second_server`], with more options.
+    ///
+    /// # Errors
+    /// What it says when it does not start.
+    pub fn second_server_with(&self, id: &str, more: &[&str]) -> Result<Replica, Failure> {
         let genesis = text(&self.directory.join("genesis.json"));
         let shown = self.people[0].run(&["genesis", "show", &genesis])?;
         let hash = super::field(&shown, "hash")?.to_owned();
@@ -172,6 +206,7 @@ impl Story {
             "--books",
             &self.books,
         ]);
+        words.extend(super::strings(more));
         for (name, service) in &self.signers {
             words.extend(["--cosigner".into(), format!("{name}={}", service.address())]);
         }

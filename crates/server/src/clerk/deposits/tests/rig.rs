@@ -196,6 +196,17 @@ impl Bench {
         deposit
     }
 
+    /// Whether the books know a deposit.
+    pub(super) fn has(&self, of: &OutPoint) -> bool {
+        self.books.record(RecordKind::Deposit, &outpoint_text(of)).unwrap().is_some()
+    }
+
+    /// Somebody else writes the next version of a deposit, the same as before.
+    pub(super) fn touch(&self, of: &OutPoint) {
+        let record = self.books.record(RecordKind::Deposit, &outpoint_text(of)).unwrap().unwrap();
+        self.post(Vec::new(), vec![RecordChange { expect: record.version, ..record.change }]);
+    }
+
     pub(super) fn state(&self, of: &OutPoint) -> String {
         self.deposit(of).state.to_string()
     }
