@@ -1,7 +1,7 @@
 //! What goes in.
 
 use bitcoin::hashes::Hash as _;
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Script, Transaction, Txid};
 use custody::Hash;
 use custody::name::Name;
 
@@ -84,6 +84,21 @@ pub enum Event<'a> {
         /// Those that are no longer in it, also because a block has them.
         removed: &'a [Hash],
     },
+}
+
+impl<'a> Event<'a> {
+    /// The scripts of all outputs that are new by it.
+    pub fn scripts(&self) -> impl Iterator<Item = &'a Script> + use<'a> {
+        let (block, added): (&[(Hash, Transaction)], &[Transaction]) = match self {
+            Self::Block(block) => (&block.transactions, &[]),
+            Self::Mempool { added, .. } => (&[], added),
+            Self::Node(_) | Self::Gone(_) | Self::Missing(_) => (&[], &[]),
+        };
+        let transactions = block.iter().map(|(_, transaction)| transaction).chain(added);
+        transactions
+            .flat_map(|transaction| &transaction.output)
+            .map(|output| output.script_pubkey.as_script())
+    }
 }
 
 /// What a screening says of a deposit.

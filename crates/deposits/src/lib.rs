@@ -1,4 +1,5 @@
-//! Watches a chain for clients' deposits, without a socket, a database or a clock.
+//! Watches a chain for clients' deposits, without a socket, a database or a clock. Files and threads are
+//! [`KeyFiles`]' alone, which keeps what was derived.
 //!
 //! Blocks, the mempool and the condition of the node go in as [`Event`]s; out come [`Fact`]s: what was
 //! seen, how deep it is, what is due for credit or must be held, what a reorganisation took back, and
@@ -24,6 +25,7 @@
 )]
 
 mod coin;
+mod derived;
 mod event;
 mod follower;
 mod mempool;
@@ -34,6 +36,7 @@ mod state;
 mod watched;
 
 pub use coin::{Coin, CoinKind, DepositId, Fact, HoldReason, Place, Sighting, Spend, Verdict, outpoint_text};
+pub use derived::{KEYS_PER_BLOCK, KEYS_TRIED, KeyFiles};
 pub use event::{Block, BlockError, Event, House, Screening, With};
 pub use follower::{Cursor, Follower, Next, REMEMBERED_BLOCKS, ResumeError, SIGHTINGS_LIMIT};
 pub use node::{Deployment, LAG_LIMIT_BLOCKS, NodeState, Report};

@@ -1,6 +1,7 @@
 //! Which scripts are ours, for a million addresses and more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use bitcoin::Script;
 use custody::Hash;
@@ -25,6 +26,18 @@ pub type OutputKey = [u8; 32];
 /// The output key of a script; nothing for what is not Taproot.
 pub fn output_key(script: &Script) -> Option<OutputKey> {
     script.as_bytes().get(2..).filter(|_| script.is_p2tr())?.try_into().ok()
+}
+
+/// The output key of an own address.
+pub(crate) fn derive(
+    decoder: &dyn Decoder,
+    account: &AccountKey,
+    branch: Branch,
+    index: u32,
+) -> Result<OutputKey, DecodeError> {
+    let script = decoder.own_script(account, branch, index)?;
+    let why = || DecodeError { what: "script", why: "is not Taproot".to_owned() };
+    output_key(Script::from_bytes(&script)).ok_or_else(why)
 }
 
 /// An own address.
@@ -56,14 +69,24 @@ pub enum WatchError {
     #[error("wallet {0} has no dealt account; replay the log again")]
     Account(Name),
     /// A script that cannot be derived.
-    #[error("cannot derive {branch:?} address {index} of a wallet; replay the log again")]
+    #[error("cannot derive {branch:?} addresses of a wallet from {first} on; replay the log again")]
     Derive {
+        /// The chain of addresses.
+        branch: Branch,
+        /// The first index that was to be derived.
+        first: u32,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// A key that is not that of its address.
+    #[error("the key that is watched as {branch:?} address {index} of wallet {wallet} is not its own")]
+    Wrong {
+        /// The wallet.
+        wallet: Name,
         /// The chain of addresses.
         branch: Branch,
         /// The index on it.
         index: u32,
-        /// What is wrong.
-        source: DecodeError,
     },
 }
 
@@ -126,16 +149,31 @@ impl Numbered {
 
 impl Watched {
     /// Takes in what the log has allocated since the last call. Deriving an address takes tens of
-    /// microseconds, so the first call after a start takes a minute or two for a million; see
-    /// [`Watched::insert`].
+    /// microseconds, so the first call after a start takes a minute for a million; see
+    /// [`Watched::follow_with`].
     ///
     /// # Errors
     /// Limits, or a state that is not whole. What was taken in until then stays.
     pub fn follow(&mut self, state: &State, decoder: &dyn Decoder) -> Result<(), WatchError> {
+        self.follow_with(state, |account, branch, indices| {
+            indices.map(|index| derive(decoder, account, branch, index)).collect()
+        })
+    }
+
+    /// As [`Watched::follow`], with keys from elsewhere, such as [`crate::KeyFiles`]: those of some indices of one
+    /// chain of addresses, in order. What is found by them is not proved until [`Watched::prove`] has done so.
+    ///
+    /// # Errors
+    /// As [`Watched::follow`].
+    pub fn follow_with(
+        &mut self,
+        state: &State,
+        mut keys: impl FnMut(&AccountKey, Branch, Range<u32>) -> Result<Vec<OutputKey>, DecodeError>,
+    ) -> Result<(), WatchError> {
         for found in state.documents() {
             let Document::Wallet(wallet) = &found.document else { continue };
             for branch in [Branch::Receive, Branch::Change] {
-                self.extend(state, decoder, wallet, branch)?;
+                self.extend(state, &mut keys, wallet, branch)?;
             }
         }
         Ok(())
@@ -144,7 +182,7 @@ impl Watched {
     fn extend(
         &mut self,
         state: &State,
-        decoder: &dyn Decoder,
+        keys: &mut impl FnMut(&AccountKey, Branch, Range<u32>) -> Result<Vec<OutputKey>, DecodeError>,
         wallet: &Wallet,
         branch: Branch,
     ) -> Result<(), WatchError> {
@@ -160,33 +198,48 @@ impl Watched {
             return Ok(());
         }
 
+        let wrong = |source| WatchError::Derive { branch, first: allocated, source };
+        let keys = keys(account, branch, allocated..beyond).map_err(wrong)?;
+        let missing = || wrong(DecodeError { what: "keys", why: "are fewer than were asked for".to_owned() });
+        let key = |index: u32| {
+            let place = index.checked_sub(allocated).and_then(|place| usize::try_from(place).ok());
+            place.and_then(|place| keys.get(place)).copied().ok_or_else(missing)
+        };
+        self.slots.reserve(keys.len());
         let runs = state.allocations().from((id.clone(), branch, allocated));
         let runs = runs.take_while(|((of, on, _), _)| of == id && *on == branch);
         for ((_, _, first), run) in runs {
             let client = self.client_number(&run.client)?;
             for index in *first..first.saturating_add(run.count) {
-                self.put(decoder, account, Slot { index, client, wallet: number, branch, retired: false })?;
+                self.put(key(index)?, Slot { index, client, wallet: number, branch, retired: false });
             }
         }
         for index in watched.max(next)..beyond {
-            let slot = Slot { index, client: NOBODY, wallet: number, branch, retired: false };
-            self.put(decoder, account, slot)?;
+            self.put(key(index)?, Slot { index, client: NOBODY, wallet: number, branch, retired: false });
         }
         let reach = Reach { account: account.clone(), allocated: next, watched: beyond };
         self.reach.insert((number, branch), reach);
         Ok(())
     }
 
-    fn put(&mut self, decoder: &dyn Decoder, account: &AccountKey, slot: Slot) -> Result<(), WatchError> {
-        let key = decoder.own_script(account, slot.branch, slot.index).and_then(|script| {
-            let why = "is not Taproot".to_owned();
-            output_key(Script::from_bytes(&script)).ok_or(DecodeError { what: "script", why })
-        });
-        let Slot { branch, index, .. } = slot;
-        let key = key.map_err(|source| WatchError::Derive { branch, index, source })?;
+    fn put(&mut self, key: OutputKey, slot: Slot) {
         let retired = self.slots.get(&key).is_some_and(|slot| slot.retired);
         self.slots.insert(key, Slot { retired, ..slot });
-        Ok(())
+    }
+
+    /// Derives the address anew that a script is taken for, if it is taken for one: nothing is credited because a
+    /// file said so.
+    ///
+    /// # Errors
+    /// [`WatchError::Wrong`], or a script that cannot be derived.
+    pub fn prove(&self, decoder: &dyn Decoder, script: &Script) -> Result<(), WatchError> {
+        let Some(Address { wallet, branch, index, .. }) = self.find(script) else { return Ok(()) };
+        let number = self.wallets.numbers.get(&wallet).and_then(|number| u16::try_from(*number).ok());
+        // What the caller put in with `insert` follows no account: it is the caller's word.
+        let Some(reach) = number.and_then(|number| self.reach.get(&(number, branch))) else { return Ok(()) };
+        let own = decoder.own_script(&reach.account, branch, index);
+        let own = own.map_err(|source| WatchError::Derive { branch, first: index, source })?;
+        if own == script.as_bytes() { Ok(()) } else { Err(WatchError::Wrong { wallet, branch, index }) }
     }
 
     /// Watches a key that the caller derived earlier, as [`Watched::follow`] would.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod common;
+mod derived;
 mod log;
 mod model;
 mod node;
