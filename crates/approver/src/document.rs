@@ -61,6 +61,12 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
                 field("program", record.program),
                 field("nonce", record.nonce),
             ];
+            if let Some(recovery) = &record.recovery {
+                out.push(field("report", recovery.report));
+                let rebuilt =
+                    format!("{} account keys signed as rebuilt from components", recovery.restored.len());
+                out.push(field("recovery", rebuilt));
+            }
             let signed = record.participants.iter();
             out.extend(signed.map(|p| field("signed by key", p.key)));
             let accounts = record.slots.iter().enumerate();

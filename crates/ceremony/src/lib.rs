@@ -19,8 +19,19 @@
     )
 )]
 
+pub mod component;
+pub mod entropy;
 pub mod files;
 pub mod hold;
 pub mod record;
+pub mod report;
+pub mod room;
+pub mod run;
+pub mod script;
+pub mod secrets;
+pub mod sheet;
+pub mod slip39;
+pub mod worker;
 
-pub use hold::{CeremonyError, Outcome, Plan, hold};
+pub use hold::{Outcome, hold};
+pub use secrets::{CeremonyError, Plan};

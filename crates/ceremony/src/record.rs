@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use chain::BitcoinDecoder;
-use custody::document::{CeremonyRecord, CosignerCard, Document, verify};
+use custody::document::{CeremonyRecord, CosignerCard, Document, restore_message, verify};
 use custody::effects::{Branch, Decoder as _};
 use custody::genesis::Genesis;
 use custody::name::Name;
 use custody::statement::key_id;
-use custody::{Hash, PublicKey, SLOTS_LIMIT, canon};
+use custody::{Blob, Hash, PublicKey, SLOTS_LIMIT, canon};
 use keys::share::{ShareError, SharePublic};
 
 /// Fewest people who hold a ceremony: one alone could deviate unseen (DACS GEN-13).
@@ -53,6 +53,11 @@ pub enum RecordError {
     /// No address can be derived from an account.
     #[error("account {0} gives no address: hold the ceremony anew")]
     Address(u32),
+    /// Nothing shows that the key of an account can be rebuilt from recovery components.
+    #[error(
+        "nothing shows that the key of account {0} was rebuilt from recovery components: hold the ceremony anew"
+    )]
+    Restored(u32),
     /// See [`PeopleError`].
     #[error(transparent)]
     People(#[from] PeopleError),
@@ -126,6 +131,21 @@ pub fn check(record: &CeremonyRecord, genesis: &Genesis) -> Result<Vec<Name>, Re
         let public = SharePublic::of(record, number).ok_or(RecordError::Address(number))?;
         public.check().map_err(|error| RecordError::Slot(number, error))?;
         decoder.own_script(&slot.account, Branch::Receive, 0).map_err(|_| RecordError::Address(number))?;
+    }
+    if let Some(recovery) = &record.recovery {
+        let mut signatures = recovery.restored.iter();
+        for (number, slot) in (0u32..).zip(&record.slots) {
+            let message = restore_message(&genesis.hash(), &record.nonce, number);
+            let signed = |signature: &Blob| decoder.schnorr_ok(&slot.account, &message, &signature.0);
+            if !signatures.next().is_some_and(signed) {
+                return Err(RecordError::Restored(number));
+            }
+        }
+        if signatures.next().is_some() {
+            return Err(RecordError::Form("it has more signatures of rebuilt keys than accounts".into()));
+        }
+    } else if genesis.rules > 1 {
+        return Err(RecordError::Restored(0));
     }
     let keys: Vec<Hash> = record.participants.iter().map(|p| p.key).collect();
     let people = participants(genesis, &keys)?;

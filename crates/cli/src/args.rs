@@ -2,6 +2,7 @@
 
 mod money;
 mod parse;
+mod recovery;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use parse::{branch, grant, grouped_hash, hash, model, outpoint, txid, whose};
 pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
 };
+pub(crate) use recovery::{Recovery, RecoveryCommand, Which};
 
 /// Keyward: ask for payments, approve, freeze, look and verify.
 #[derive(Debug, Parser)]
@@ -127,9 +129,11 @@ pub(crate) enum Command {
     /// Propose wallets
     #[command(subcommand)]
     Wallet(Wallet),
-    /// Propose the record of a key ceremony, pass its sealed shares on
+    /// Propose the record of a key ceremony, pass its sealed shares on, verify its report
     #[command(subcommand)]
     Ceremony(Ceremony),
+    /// Keep the register of recovery components: health, seals, drills, due dates
+    Recovery(Recovery),
     /// Get and verify addresses
     #[command(subcommand)]
     Address(Address),
@@ -412,6 +416,20 @@ pub(crate) enum Ceremony {
         #[arg(long, value_name = "DIR")]
         shares: PathBuf,
     },
+    /// Verify the report of a ceremony, from the files alone
+    Verify {
+        /// The report
+        report: PathBuf,
+        /// The record of the same ceremony
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+        /// The genesis of the deployment that it must be of
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
+        /// The hash of the script that it must be of
+        #[arg(long, value_parser = grouped_hash, value_name = "HASH")]
+        script: Option<Hash>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -430,6 +448,12 @@ pub(crate) enum Address {
         /// How many
         #[arg(long, default_value_t = 1)]
         count: u32,
+    },
+    /// Show the address at which a pooled wallet gathers its coins: propose it as a destination of kind own
+    House {
+        /// The wallet
+        #[arg(long)]
+        wallet: Name,
     },
     /// Verify offline that an address belongs to a client
     Verify {

@@ -173,6 +173,7 @@ impl Document {
             Self::Policy(policy) => policy.since(),
             Self::Machine(machine) if machine.grants.contains(&Grant::Observe) => 2,
             Self::Wallet(wallet) if matches!(wallet.model, Model::OneP | Model::TwoP) => 2,
+            Self::Ceremony(record) if record.recovery.is_some() => 2,
             _ => 1,
         };
         self.kind().row().since.max(inside)
@@ -396,6 +397,20 @@ pub struct CeremonyRecord {
     pub program: Hash,
     /// The people who took part, and their signatures over [`CeremonyRecord::signed_bytes`].
     pub participants: Vec<Participation>,
+    /// What shows that the keys can be recovered; demanded since rule set 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+}
+
+/// The proof that the recovery components of a ceremony rebuild its keys (DACS REC-01).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The hash of the ceremony's report, which lists the components, their holders and places.
+    pub report: Hash,
+    /// For each account in order a BIP-340 signature over [`restore_message`] by the account key as it was
+    /// rebuilt from recovery components.
+    pub restored: Vec<Blob>,
 }
 
 /// One person's signature under a ceremony record.
@@ -411,6 +426,12 @@ pub struct Participation {
 /// Domain tag of signatures under ceremony records.
 pub const CEREMONY_TAG: &[u8] = b"keyward/ceremony-record/v1\0";
 
+/// Domain tag of signatures under the report of a ceremony (DACS GEN-09).
+pub const CEREMONY_REPORT_TAG: &[u8] = b"keyward/ceremony-report/v1\0";
+
+/// Domain tag of signatures by which people go on with a ceremony in spite of a finding.
+pub const CEREMONY_DEVIATION_TAG: &[u8] = b"keyward/ceremony-deviation/v1\0";
+
 impl CeremonyRecord {
     /// What participants sign: genesis and the record without its signatures, after its domain tag.
     pub fn signed_bytes(&self, genesis: &Hash) -> Vec<u8> {
@@ -421,10 +442,19 @@ impl CeremonyRecord {
         out
     }
 
-    /// The hash that names the ceremony everywhere else.
+    /// The hash that names the ceremony everywhere else. Shares are sealed under it, and the report tells of
+    /// them, so it covers neither the report nor the signatures; the nonce makes it unique.
     pub fn id(&self, genesis: &Hash) -> Hash {
-        Hash::of("keyward/ceremony/v1", &self.signed_bytes(genesis))
+        let dealt = Self { recovery: None, ..self.clone() };
+        Hash::of("keyward/ceremony/v1", &dealt.signed_bytes(genesis))
     }
+}
+
+/// What an account key signs that was rebuilt from recovery components: a 32-byte message under a BIP-340
+/// tagged hash of its own. `nonce` is that of the record, which cannot name its own id.
+pub fn restore_message(genesis: &Hash, nonce: &Hash, slot: u32) -> [u8; 32] {
+    let tag = Hash::sha256(b"Keyward/restored/v1");
+    Hash::sha256(&[&tag.0[..], &tag.0, &genesis.0, &nonce.0, &slot.to_be_bytes()].concat()).0
 }
 
 /// What holders sign to prove that they can: a 32-byte message under a BIP-340 tagged hash of its own,

@@ -14,9 +14,13 @@ use crate::policy::{DE_MINIMIS_CEILING, Groups, Policy};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::rule_set::RULE_SETS;
 
-/// CAIP-2 id of Bitcoin's regression test network, the one network that this rule set admits: until
-/// recovery components exist, a main network would put real coins on keys that cannot be recovered.
+/// CAIP-2 id of Bitcoin's regression test network, the one network that rule set 1 admits.
 pub const REGTEST: &str = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328";
+
+/// CAIP-2 ids of the networks for tests, whose coins have no value. Genesis admits no other network: rule
+/// set 2 demands recovery components, and a main network wants the whole policy on top of them.
+pub const TEST_NETWORKS: [&str; 3] =
+    [REGTEST, "bip122:00000008819873e925422c1ff0f99f7c", "bip122:00000000da84f2bafbbc53dee25a72ae"];
 
 /// Most co-signers: agreement sends N² messages.
 pub const COSIGNERS_LIMIT: usize = 13;
@@ -157,9 +161,10 @@ impl Genesis {
         ensure(RULE_SETS.contains(&self.rules), Rule::RuleSet, || {
             format!("genesis: rule set {} is none that this program has ({RULE_SETS:?})", self.rules)
         })?;
+        let admitted = if self.rules < 2 { TEST_NETWORKS.get(..1) } else { TEST_NETWORKS.get(..) };
         form(
-            self.network == REGTEST,
-            "only regtest is admitted until recovery components can be made: set network to bip122:0f9188f13cb7b2c71f2a335e3a4fc328",
+            admitted.is_some_and(|networks| networks.contains(&self.network.as_str())),
+            &format!("rule set {} admits the networks {admitted:?} alone", self.rules),
         )?;
         ensure(self.de_minimis <= DE_MINIMIS_CEILING, Rule::Floor, || {
             format!("de minimis of {} is over its ceiling of {DE_MINIMIS_CEILING}", self.de_minimis)
@@ -210,7 +215,7 @@ impl Genesis {
 
     /// CAIP-19 id of the one asset of the network (SLIP-44 coin 0, on networks for tests 1).
     pub fn asset(&self) -> String {
-        let coin = u32::from(self.network == REGTEST);
+        let coin = u32::from(TEST_NETWORKS.contains(&self.network.as_str()));
         format!("{}/slip44:{coin}", self.network)
     }
 }
@@ -221,7 +226,7 @@ pub fn log_origin(genesis: &Hash) -> String {
 }
 
 /// The shortest delay of a governed document on a network, in seconds: 24 hours where coins have a
-/// value, nothing on regtest.
+/// value, nothing on networks for tests.
 pub fn delay_floor_s(network: &str) -> u64 {
-    if network == REGTEST { 0 } else { 24 * 3600 }
+    if TEST_NETWORKS.contains(&network) { 0 } else { 24 * 3600 }
 }

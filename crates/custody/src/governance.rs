@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bytes::Hash;
 use crate::document::{
     CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Person, Slot, Wallet,
-    activation_message, verify,
+    activation_message, restore_message, verify,
 };
 use crate::effects::Decoder;
 use crate::genesis::delay_floor_s;
@@ -386,6 +386,7 @@ impl State {
                 && decoder.own_script(&slot.account, crate::effects::Branch::Receive, 0).is_ok()
         };
         sound(record.slots.iter().all(fits), "an account and its commitments do not fit")?;
+        self.check_restored(record, decoder)?;
         let message = record.signed_bytes(&self.genesis_hash);
         let mut people = BTreeSet::new();
         for participant in &record.participants {
@@ -401,6 +402,27 @@ impl State {
             people.insert(person);
         }
         sound(people.len() >= 2, "a ceremony has at least two participants, who sign its record")
+    }
+
+    /// No account, and so no address, before its key was rebuilt from recovery components (S8).
+    fn check_restored(&self, record: &CeremonyRecord, decoder: &dyn Decoder) -> Result<(), Refusal> {
+        if self.clock.rules < 2 {
+            return Ok(());
+        }
+        let refuse = |why: &str| Refusal::new(Rule::Restored, why);
+        let recovery = record.recovery.as_ref();
+        let recovery =
+            recovery.ok_or_else(|| refuse("the ceremony made no recovery components: hold another"))?;
+        ensure(recovery.restored.len() == record.slots.len(), Rule::Restored, || {
+            "each account needs the signature of its rebuilt key".into()
+        })?;
+        for ((number, slot), signature) in (0u32..).zip(&record.slots).zip(&recovery.restored) {
+            let message = restore_message(&self.genesis_hash, &record.nonce, number);
+            ensure(decoder.schnorr_ok(&slot.account, &message, &signature.0), Rule::Restored, || {
+                format!("nothing shows that the key of account {number} can be rebuilt")
+            })?;
+        }
+        Ok(())
     }
 
     fn check_card(&self, card: &CosignerCard) -> Result<(), Refusal> {

@@ -117,6 +117,8 @@ rules! {
     Floor = "floor.adoption",
     /// Key material comes from a ceremony record that a quorum approved and every subset has proved.
     Ceremony = "GEN-03.ceremony",
+    /// An account's key was rebuilt from recovery components and signed a challenge, before any address of it.
+    Restored = "REC-01.restored" since 2,
     /// The rule set is one that this program has.
     RuleSet = "P29.rule-set",
     /// What was asked or proposed under an earlier rule set has lapsed.

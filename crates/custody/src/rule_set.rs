@@ -23,6 +23,8 @@ const ADDED: &[(u32, &str)] = &[
     (2, "a wallet keeps its model"),
     (2, "a cancel by its requester withdraws a request for which nothing was authorised"),
     (2, "so does a cancel by any person, of what a machine asked for"),
+    (2, "field recovery of a ceremony record"),
+    (2, "networks signet, testnet4"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

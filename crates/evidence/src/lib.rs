@@ -1,6 +1,7 @@
 //! What outsiders verify: everything here needs public keys and files, nothing else.
 
 mod difference;
+pub mod register;
 mod report;
 pub mod tiles;
 mod verify;

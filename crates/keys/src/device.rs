@@ -89,6 +89,10 @@ pub enum SignMessage<'a> {
     Statement(&'a [u8]),
     /// The signed bytes of a ceremony record, which begin with their domain tag.
     CeremonyRecord(&'a [u8]),
+    /// The signed bytes of the report of a ceremony, as above.
+    CeremonyReport(&'a [u8]),
+    /// What is signed to go on with a ceremony in spite of a finding, as above.
+    CeremonyDeviation(&'a [u8]),
 }
 
 /// A person's keys, unlocked.
@@ -122,6 +126,8 @@ impl DeviceKey {
         match message {
             SignMessage::Statement(bytes) => Purpose::Statement.sign(&self.sign, bytes),
             SignMessage::CeremonyRecord(bytes) => Purpose::CeremonyRecord.sign(&self.sign, bytes),
+            SignMessage::CeremonyReport(bytes) => Purpose::CeremonyReport.sign(&self.sign, bytes),
+            SignMessage::CeremonyDeviation(bytes) => Purpose::CeremonyDeviation.sign(&self.sign, bytes),
         }
     }
 

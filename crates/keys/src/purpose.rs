@@ -3,7 +3,7 @@
 //! Whatever is signed begins with the tag of its purpose. No tag is the beginning of another, so a
 //! signature for one purpose means nothing for any other, and bytes without the tag are refused.
 
-use custody::document::{ANSWER_TAG, CARD_TAG, CEREMONY_TAG};
+use custody::document::{ANSWER_TAG, CARD_TAG, CEREMONY_DEVIATION_TAG, CEREMONY_REPORT_TAG, CEREMONY_TAG};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 /// How every DSSE pre-authentication encoding begins (DSSE protocol, version 1).
@@ -19,6 +19,10 @@ pub(crate) enum Purpose {
     Statement,
     /// The record of a ceremony, by a person who took part.
     CeremonyRecord,
+    /// The report of a ceremony, by a person who took part.
+    CeremonyReport,
+    /// The decision to go on with a ceremony in spite of a finding.
+    CeremonyDeviation,
     /// A co-signer's identity certifies its other keys.
     Card,
     /// A co-signer's answer to a challenge.
@@ -30,6 +34,8 @@ impl Purpose {
         match self {
             Self::Statement => DSSE_TAG,
             Self::CeremonyRecord => CEREMONY_TAG,
+            Self::CeremonyReport => CEREMONY_REPORT_TAG,
+            Self::CeremonyDeviation => CEREMONY_DEVIATION_TAG,
             Self::Card => CARD_TAG,
             Self::Answer => ANSWER_TAG,
         }
@@ -68,7 +74,14 @@ fn frame_bytes(frame: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const ALL: [Purpose; 4] = [Purpose::Statement, Purpose::CeremonyRecord, Purpose::Card, Purpose::Answer];
+    const ALL: [Purpose; 6] = [
+        Purpose::Statement,
+        Purpose::CeremonyRecord,
+        Purpose::CeremonyReport,
+        Purpose::CeremonyDeviation,
+        Purpose::Card,
+        Purpose::Answer,
+    ];
 
     #[test]
     fn each_purpose_signs_only_what_begins_with_its_tag() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
+use custody::document::restore_message;
 use custody::effects::AccountKey;
 use custody::{Blob, Hash};
 use rand_core::CryptoRngCore;
@@ -29,6 +31,11 @@ pub enum DeriveError {
     Locked(#[from] LockError),
 }
 
+/// The bytes are no seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a seed has {SEED_BYTES} bytes, and these are {0}: the components are of another kind of wallet")]
+pub struct NotASeed(usize);
+
 /// The seed of one tier: 256 bits in locked memory.
 pub struct Seed(LockedBytes);
 
@@ -39,6 +46,23 @@ impl Seed {
     /// No locked memory.
     pub fn generate(rng: &mut impl CryptoRngCore) -> Result<Self, LockError> {
         LockedBytes::random(SEED_BYTES, rng).map(Self)
+    }
+
+    /// The seed that was rebuilt: the master secret of recovery components (SLIP-39), which is the BIP-32 seed.
+    ///
+    /// # Errors
+    /// Another length than [`SEED_BYTES`].
+    pub fn restored(master: LockedBytes) -> Result<Self, NotASeed> {
+        if master.expose().len() == SEED_BYTES {
+            Ok(Self(master))
+        } else {
+            Err(NotASeed(master.expose().len()))
+        }
+    }
+
+    /// The seed itself, to be split into recovery components.
+    pub fn expose(&self) -> &LockedBytes {
+        &self.0
     }
 
     /// The account key at `m/86'/coin_type'/account'` (coin type 0 for bitcoin, 1 for its test
@@ -78,6 +102,20 @@ impl AccountSecret {
     /// The public side: what addresses are derived from.
     pub fn public(&self) -> AccountKey {
         self.public.clone()
+    }
+
+    /// Signs the challenge that shows that this key was rebuilt ([`restore_message`], BIP-340): nothing else
+    /// is ever signed with the whole key.
+    ///
+    /// # Errors
+    /// A key that is no scalar, which derivation rules out.
+    pub fn sign_restored(&self, genesis: &Hash, nonce: &Hash, slot: u32) -> Result<[u8; 64], NoKey> {
+        let secp = Secp256k1::signing_only();
+        let mut pair = Keypair::from_seckey_slice(&secp, self.secret.expose()).map_err(|_| NoKey)?;
+        let message = Message::from_digest(restore_message(genesis, nonce, slot));
+        let signature = secp.sign_schnorr_no_aux_rand(&message, &pair).serialize();
+        pair.non_secure_erase();
+        Ok(signature)
     }
 
     /// The private key, 32 bytes big-endian.

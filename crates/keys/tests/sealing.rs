@@ -204,6 +204,7 @@ fn a_person_signs_the_record_of_a_ceremony_as_custody_verifies_it() {
         entropy: "test".to_owned(),
         program: Hash([2; 32]),
         participants: vec![],
+        recovery: None,
     };
     assert_eq!(SharePublic::of(&record, 0).unwrap(), dealt.public);
     assert_eq!(SharePublic::of(&record, 1), None);

@@ -112,9 +112,16 @@ impl Town {
     /// Ceremony, shares, proofs, wallet, destination, and a payment that ends in so many seconds.
     fn authorised(&mut self, ends_in_s: u64) -> Hash {
         let genesis = self.cluster.deployment.genesis.clone();
-        let plan =
-            Plan { genesis: &genesis, accounts: 1, held_at: BEGIN_S, entropy: "", program: Hash::default() };
-        let held = hold(&plan, &[device("alice"), device("bob")], &mut OsRng).unwrap();
+        let plan = Plan {
+            genesis: &genesis,
+            cards: &[],
+            first: 0,
+            accounts: 1,
+            held_at: BEGIN_S,
+            entropy: "",
+            program: Hash::default(),
+        };
+        let held = hold(&plan, None, &[device("alice"), device("bob")], &mut OsRng).unwrap();
         let ceremony = held.record.id(&genesis.hash());
         let account = held.record.slots[0].account.clone();
         self.adopt("carol", Document::Ceremony(held.record));

@@ -73,6 +73,7 @@ fn two_of_three_sign_what_two_people_approved() {
         entropy: "test".into(),
         program: Hash::default(),
         participants: Vec::new(),
+        recovery: None,
     };
     let ceremony = record.id(&genesis);
     let message = record.signed_bytes(&genesis);

@@ -1,4 +1,7 @@
-//! `keyward ceremony`: the record goes to the log, the sealed shares to their holders.
+//! `keyward ceremony`: the record goes to the log, the sealed shares to their holders, and anybody verifies
+//! the report.
+
+mod verify;
 
 use std::path::Path;
 
@@ -72,6 +75,9 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
                 return Err(Failure::new(Class::Refused, "the record is not in force", next));
             }
             pass_on(&mut session, ceremony, &shares)
+        }
+        Command::Verify { report, record, genesis, script } => {
+            verify::run(global, &report, record.as_deref(), genesis.as_deref(), script)
         }
     }
 }

@@ -73,7 +73,8 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
 
 async fn verify(address: &str, anchor: Option<Anchor>, kept: Option<&[Entry]>) -> Result<Report> {
     let next = "give the address that the server was started with (--books)";
-    let books = Books::open_to_read(address).await.map_err(|error| Failure::new(Class::System, error, next))?;
+    let books =
+        Books::open_to_read(address).await.map_err(|error| Failure::new(Class::System, error, next))?;
     let verified = books.verify(&[]).await.map_err(|error| match error {
         VerifyError::Fault(fault) => unverified(fault),
         error @ VerifyError::Database(_) => Failure::new(Class::System, error, next),

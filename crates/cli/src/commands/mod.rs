@@ -13,6 +13,7 @@ mod ledger;
 mod log;
 mod money;
 mod pay;
+mod recovery;
 mod request;
 mod show;
 mod spare;
@@ -72,6 +73,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Destination(command) => enrol::destination(global, command),
         Command::Wallet(command) => enrol::wallet(global, command),
         Command::Ceremony(command) => ceremony::run(global, command),
+        Command::Recovery(command) => recovery::run(global, command),
         Command::Address(command) => address::run(global, command),
         Command::Descriptor { wallet } => address::descriptor(global, &wallet),
         Command::Pay(command) => pay::pay(global, command),

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use custody::SLOTS_LIMIT;
-use custody::document::{CeremonyRecord, Document, Kind, Upgrade};
+use custody::document::{CeremonyRecord, Document, Kind, Recovery, Upgrade};
 use custody::effects::Sats;
-use custody::genesis::{COSIGNERS_LIMIT, Genesis, Numbers};
+use custody::genesis::{COSIGNERS_LIMIT, Genesis, Numbers, TEST_NETWORKS};
 use custody::rule::Rule;
 use custody::rule_set::rule_set_hash;
 use custody::state::{Stage, State};
@@ -13,8 +13,8 @@ use custody::statement::{Activate, Body, Freeze, Scope, Supports};
 use custody::{Blob, Hash};
 use ed25519_dalek::Signer as _;
 use fixtures::{
-    Account, World, card, certify, delayed, destination, foreign_rules, genesis, id, key, name, person,
-    public,
+    Account, World, card, certify, delayed, destination, foreign_rules, genesis, id, key, name, newest,
+    person, public,
 };
 
 use crate::{invalid, refused, rejected};
@@ -143,6 +143,51 @@ fn deny_gen_03_ceremony_of_wallets() {
     rejected(world.propose("alice", world.wallet("other", ceremony, 0)), Rule::Ceremony);
     rejected(world.propose("alice", world.wallet("main", ceremony, 1)), Rule::Ceremony);
     world.adopt(world.wallet("other", ceremony, 1));
+}
+
+// ---- S8
+
+#[test]
+fn allow_rec_01_restored() {
+    let mut world = World::new(newest());
+    let record = world.ceremony(20..22);
+    assert_eq!(record.recovery.as_ref().unwrap().restored.len(), 2);
+    world.adopt(Document::Ceremony(record));
+    // Rule set 1 knows nothing of it, and takes a record without it.
+    let mut world = World::new(genesis());
+    assert_eq!(world.ceremony(0..2).recovery, None);
+    let early = CeremonyRecord {
+        recovery: Some(world.recovery(&world.ceremony(0..2).nonce, 0..2)),
+        ..world.ceremony(0..2)
+    };
+    let early = world.sign_record(early, &["alice", "bob"]);
+    assert!(propose(&mut world, early).is_err());
+}
+
+#[test]
+fn deny_rec_01_restored() {
+    let mut world = World::new(newest());
+    let good = world.ceremony(20..22);
+    let proof = good.recovery.clone().unwrap();
+    let restored = |blobs: &[usize]| blobs.iter().map(|at| proof.restored[*at].clone()).collect::<Vec<_>>();
+    let other = world.recovery(&Hash([9; 32]), 20..22);
+    let bad = [
+        None,
+        Some(Recovery { restored: restored(&[]), ..proof.clone() }),
+        Some(Recovery { restored: restored(&[0]), ..proof.clone() }),
+        Some(Recovery { restored: restored(&[0, 1, 1]), ..proof.clone() }),
+        // Of the other account, of another ceremony, of another key.
+        Some(Recovery { restored: restored(&[1, 0]), ..proof.clone() }),
+        Some(Recovery { restored: other.restored, ..proof.clone() }),
+        Some(world.recovery(&good.nonce, 21..23)),
+    ];
+    for recovery in bad {
+        let record = world.sign_record(CeremonyRecord { recovery, ..good.clone() }, &["alice", "bob"]);
+        rejected(propose(&mut world, record), Rule::Restored);
+    }
+    // The hash of the report is signed by the people of the record like the rest of it.
+    let swapped = Recovery { report: Hash([1; 32]), ..proof };
+    rejected(propose(&mut world, CeremonyRecord { recovery: Some(swapped), ..good }), Rule::Ceremony);
 }
 
 // ---- P29
@@ -350,6 +395,19 @@ fn deny_p30_committee() {
 }
 
 // ---- genesis
+
+#[test]
+fn the_networks_of_a_rule_set() {
+    for network in TEST_NETWORKS {
+        let of = |g: Genesis| Genesis { network: network.into(), ..g }.check();
+        of(newest()).unwrap();
+        assert_eq!(of(genesis()).is_ok(), network == TEST_NETWORKS[0], "{network}");
+        assert!(Genesis { network: network.into(), ..newest() }.asset().ends_with("/slip44:1"));
+    }
+    for main in ["bip122:000000000019d6689c085ae165831e93", "bip122:000000000933ea01ad0ee984209779ba", ""] {
+        refused(Genesis { network: main.into(), ..newest() }.check(), Rule::Form);
+    }
+}
 
 #[test]
 fn genesis_is_refused_when_anything_in_it_is_wrong() {

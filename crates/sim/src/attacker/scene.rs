@@ -161,12 +161,14 @@ impl Scene {
         let genesis = self.world.state.genesis().clone();
         let plan = Plan {
             genesis: &genesis,
+            cards: &[],
+            first: 0,
             accounts: 1,
             held_at: now_s(),
             entropy: "the generator of the test machine",
             program: Hash::sha256(b"tests"),
         };
-        let outcome = hold(&plan, &[device("alice"), device("bob")], &mut OsRng).expect("a ceremony");
+        let outcome = hold(&plan, None, &[device("alice"), device("bob")], &mut OsRng).expect("a ceremony");
         self.ceremony = outcome.record.id(&genesis.hash());
         self.account = Some(outcome.record.slots[0].account.clone());
         self.sealed = Some(outcome.sealed.clone());

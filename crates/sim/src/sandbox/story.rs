@@ -1,9 +1,11 @@
 //! The story, one step after the other.
 
+mod ceremony;
 mod deployed;
 mod log;
 mod money;
 mod payments;
+mod taken_over;
 mod trial;
 mod trouble;
 
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ceremony_tui::rehearsal::Left;
 use serde_json::Value;
 
 use super::customer::Customer;
@@ -64,6 +67,8 @@ pub struct Story {
     /// The database that the books are in.
     books: String,
     ceremony: String,
+    /// What the ceremony left in people's hands.
+    left: Option<Left>,
     customer: Customer,
     facts: Facts,
     thief: Thief,
@@ -143,12 +148,21 @@ impl Story {
 
     /// Genesis: keys are made where they stay, and everybody pins the same document.
     fn begin(directory: &Path, books: Option<&str>) -> Result<Self, Failure> {
-        let begun = Instant::now();
         let node = Node::start(directory.join("node"))?;
         let mut customer = Customer::new();
         customer.mine_coins(&node)?;
         tell("node", format!("Bitcoin Core on regtest, {} blocks, no wallet", node.rpc().block_count()?));
+        Self::begin_on(node, customer, directory, books)
+    }
 
+    /// The same on a network where something happened before.
+    fn begin_on(
+        node: Node,
+        customer: Customer,
+        directory: &Path,
+        books: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let begun = Instant::now();
         let people = [("alice", "Alice Approver"), ("bob", "Bob Banker"), ("carol", "Carol Custodian")];
         let people = people
             .iter()
@@ -281,57 +295,11 @@ impl Story {
             erp,
             books,
             ceremony: String::new(),
+            left: None,
             customer,
             facts,
             thief,
         })
-    }
-
-    /// The seed is made, split and erased offline; two people sign the record.
-    fn hold_ceremony(&mut self) -> Result<(String, usize), Failure> {
-        let begun = Instant::now();
-        let (genesis, out) =
-            (text(&self.directory.join("genesis.json")), text(&self.directory.join("ceremony")));
-        let shown = self.people[0].run(&["genesis", "show", &genesis])?;
-        let hash = field(&shown, "hash")?.to_owned();
-        let devices = [text(self.person("alice").device()), text(self.person("bob").device())];
-        let passphrases =
-            format!("{}\n{}\n", self.person("alice").passphrase(), self.person("bob").passphrase());
-        let arguments = [
-            "generate",
-            "--genesis",
-            &genesis,
-            "--genesis-hash",
-            &hash,
-            "--out",
-            &out,
-            "--participant",
-            &devices[0],
-            "--participant",
-            &devices[1],
-            "--passphrase-fd",
-            "0",
-        ];
-        ask(&program("keyward-ceremony")?, &arguments, Some(&passphrases))?;
-        let record_file = text(&self.directory.join("ceremony/record.json"));
-        let record: Value = serde_json::from_slice(&std::fs::read(&record_file)?)?;
-        let accounts = record.get("slots").and_then(Value::as_array).map_or(0, Vec::len);
-        let shares: Value =
-            serde_json::from_slice(&std::fs::read(self.directory.join("ceremony/shares.json"))?)?;
-        let ceremony = field(&shares, "ceremony")?.to_owned();
-        self.person("carol").run(&["ceremony", "submit", &record_file])?;
-        self.approve_proposals(&["alice", "bob"])?;
-        self.person("carol").run(&["ceremony", "shares", &record_file, "--shares", &out])?;
-        tell(
-            "ceremony",
-            format!(
-                "{accounts} accounts split 2 of 3, record {} approved, shares kept ({} ms)",
-                short(&ceremony),
-                begun.elapsed().as_millis()
-            ),
-        );
-        self.ceremony.clone_from(&ceremony);
-        Ok((ceremony, accounts))
     }
 
     /// Every pair of signers proves that it can sign, then the wallet is opened.

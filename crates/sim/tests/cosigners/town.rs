@@ -238,11 +238,18 @@ impl Town {
     /// Ceremony, shares, proofs, wallet, destinations, coins, and an authorised payment.
     fn fund(&mut self) -> (AccountKey, Vec<Coin>, Hash) {
         let genesis = self.cluster.deployment.genesis.clone();
-        let plan =
-            Plan { genesis: &genesis, accounts: 1, held_at: BEGIN_S, entropy: "", program: Hash::default() };
+        let plan = Plan {
+            genesis: &genesis,
+            cards: &[],
+            first: 0,
+            accounts: 1,
+            held_at: BEGIN_S,
+            entropy: "",
+            program: Hash::default(),
+        };
         // A seeded ceremony: a failing storm can be run again.
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let held = hold(&plan, &[device("alice"), device("bob")], &mut rng).unwrap();
+        let held = hold(&plan, None, &[device("alice"), device("bob")], &mut rng).unwrap();
         let ceremony = held.record.id(&genesis.hash());
         let account = held.record.slots[0].account.clone();
         self.adopt("carol", Document::Ceremony(held.record));

@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("signer", &["custody", "chain", "keys", "wire"]),
     ("approver", &["custody", "chain", "keys"]),
     ("ceremony", &["custody", "chain", "keys"]),
+    ("ceremony-tui", &["custody", "keys", "ceremony"]),
     ("evidence", &["custody", "chain"]),
     ("deposits", &["custody"]),
     ("ledger", &["custody"]),
@@ -42,7 +43,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["custody", "chain", "keys", "wire", "approver", "evidence", "ledger", "certificate"]),
+    (
+        "cli",
+        &["custody", "chain", "keys", "wire", "approver", "ceremony", "evidence", "ledger", "certificate"],
+    ),
 ];
 
 /// What nothing trusted may reach: asynchronous runtimes, databases, HTTP.

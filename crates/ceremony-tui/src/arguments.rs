@@ -1,14 +1,18 @@
 //! The words of the command line: a command, what it is about, and options with one value each.
 
 /// The words, taken out one after the other, so that none is left over.
-pub(crate) struct Arguments {
+#[derive(Debug)]
+pub struct Arguments {
     words: Vec<String>,
     options: Vec<(String, String)>,
 }
 
 impl Arguments {
     /// Tells options from other words.
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Words that have no place.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut words, mut options) = (Vec::new(), Vec::new());
         let mut arguments = arguments;
         while let Some(word) = arguments.next() {
@@ -26,12 +30,12 @@ impl Arguments {
     }
 
     /// The next word that is no option.
-    pub(crate) fn word(&mut self) -> Option<String> {
+    pub fn word(&mut self) -> Option<String> {
         self.words.pop()
     }
 
     /// All values of an option, in order.
-    pub(crate) fn all(&mut self, name: &str) -> Vec<String> {
+    pub fn all(&mut self, name: &str) -> Vec<String> {
         let (found, rest) = std::mem::take(&mut self.options).into_iter().partition(|(n, _)| n == name);
         self.options = rest;
         let found: Vec<(String, String)> = found;
@@ -39,7 +43,10 @@ impl Arguments {
     }
 
     /// The value of an option that may be left out.
-    pub(crate) fn optional(&mut self, name: &str) -> Result<Option<String>, String> {
+    ///
+    /// # Errors
+    /// Words that have no place.
+    pub fn optional(&mut self, name: &str) -> Result<Option<String>, String> {
         let mut values = self.all(name);
         if values.len() > 1 {
             return Err(format!("--{name} is given twice; see --help"));
@@ -48,12 +55,18 @@ impl Arguments {
     }
 
     /// The value of an option.
-    pub(crate) fn need(&mut self, name: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// Words that have no place.
+    pub fn need(&mut self, name: &str) -> Result<String, String> {
         self.optional(name)?.ok_or_else(|| format!("--{name} is missing; see --help"))
     }
 
     /// Whether everything was taken.
-    pub(crate) fn finish(self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Words that have no place.
+    pub fn finish(self) -> Result<(), String> {
         let option = self.options.first().map(|(name, _)| format!("--{name}"));
         match option.as_ref().or(self.words.last()) {
             None => Ok(()),

@@ -1,0 +1,162 @@
+//! Components on their way between the worker, their media and their holders.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use age::secrecy::SecretString;
+use ceremony::component::Component;
+use ceremony::run::{How, Outcome};
+use ceremony::script::{ComponentId, Medium};
+use ceremony::sheet::{self, Label, Parameters};
+use ceremony::slip39::Mnemonic;
+use ceremony::worker::{Answer, Ask};
+use custody::Hash;
+use keys::locked::LockedBytes;
+use zeroize::Zeroizing;
+
+use super::{Conductor, Halt, again, given, now, results, secrets::unexpected};
+use crate::age_file::{self, Identity, IdentityError, Recipient};
+use crate::image::{self, Words};
+
+impl Conductor<'_> {
+    /// The words of a new component and its label.
+    fn component(&mut self, id: ComponentId) -> Result<(LockedBytes, Label), Halt> {
+        let (answer, words) = self.worker(&Ask::Show { component: id }, b"")?;
+        let Answer::Component { health } = answer else { return unexpected(&answer) };
+        let parsed = text(&words).and_then(|words| Mnemonic::parse(words).map_err(|error| error.to_string()));
+        let header = *parsed.map_err(Halt::Abort)?.header();
+        let parameters = Parameters {
+            identifier: header.identifier,
+            extendable: header.extendable,
+            iteration_exponent: header.iteration_exponent,
+        };
+        let label = Label::new(self.run.script(), id, parameters, health, now());
+        let label = label.ok_or_else(|| Halt::Abort(format!("the script makes no component {id}")))?;
+        Ok((words, label))
+    }
+
+    pub(super) fn print_sheet(&mut self, id: ComponentId) -> Result<Outcome, Halt> {
+        let holder = self.holder(id);
+        self.yes("alone", &format!("{holder} alone sees the screen and the printer now? Type yes:"))?;
+        let (words, label) = self.component(id)?;
+        let failed = |error: &dyn Display| {
+            Halt::Again(format!("{error}; destroy what was printed, mend the printer, and print again"))
+        };
+        let mut printer = self.settings.printer.open().map_err(|error| failed(&error))?;
+        sheet::write(&label, text(&words).map_err(Halt::Again)?, self.settings.paper, &mut printer)
+            .map_err(|error| failed(&error))?;
+        drop(printer);
+        given(self.front.private(&holder, &id.to_string(), words)?)?;
+        self.yes(
+            "printed",
+            &format!("{holder}: is the whole sheet there and legible? Type yes, or no to destroy it and print again:"),
+        )?;
+        Ok(Outcome::Printed)
+    }
+
+    pub(super) fn write_file(&mut self, id: ComponentId) -> Result<Outcome, Halt> {
+        let (words, label) = self.component(id)?;
+        let person = self.run.script().person(&label.holder).and_then(|person| person.age.clone());
+        let recipient: Recipient = person.unwrap_or_default().parse().map_err(Halt::Abort)?;
+        let mut file = Vec::new();
+        age_file::write(&label, text(&words).map_err(Halt::Again)?, &recipient, &mut file)
+            .map_err(|error| Halt::Again(error.to_string()))?;
+        // What is written to the medium is encrypted: the words are not needed while people look for one.
+        drop(words);
+        let asked = format!("Where does {} want the file? A directory on the holder's medium:", label.holder);
+        let path = self.until(|this| {
+            let directory = PathBuf::from(this.text("path", &asked)?);
+            let path = directory.join(format!("component-{}-{id}.age", label.identifier));
+            results::write_new(&path, &file).map_err(|error| Halt::Again(error.to_string()))?;
+            Ok(path)
+        })?;
+        self.front.say(&format!("written {}", path.display()))?;
+        Ok(Outcome::Written { sha256: Hash::sha256(&file) })
+    }
+
+    pub(super) fn read_back(&mut self, id: ComponentId, medium: Medium) -> Result<Outcome, Halt> {
+        let (how, words) = self.read(id, medium)?;
+        let (answer, _) = self.worker(&Ask::ReadBack { component: id, medium }, words.as_str().as_bytes())?;
+        let Answer::Read { health } = answer else { return unexpected(&answer) };
+        Ok(Outcome::ReadBack { how, health })
+    }
+
+    pub(super) fn enter(&mut self, id: ComponentId) -> Result<Outcome, Halt> {
+        let asked = format!("Component {id}: from its paper or its file? Type paper or file:");
+        let medium = match self.choose("medium", &asked, &["paper", "file"])? {
+            "paper" => Medium::Paper,
+            _ => Medium::File,
+        };
+        let (how, words) = self.read(id, medium)?;
+        // The worker keeps what it takes: another secret's component must not get there.
+        let read = Mnemonic::parse(words.as_str()).map_err(|error| Halt::Again(error.to_string()))?;
+        let brought = self.run.script().held.iter().flat_map(|held| &held.brought);
+        let health = brought.filter(|brought| brought.component == id).map(|brought| brought.health).next();
+        let read = Component::new(read);
+        if read.id() == id && health != Some(read.health_public()) {
+            return again(format!(
+                "these words are of component {id} of another secret: bring the right one"
+            ));
+        }
+        let (answer, _) = self.worker(&Ask::Enter { component: id }, words.as_str().as_bytes())?;
+        let Answer::Read { health } = answer else { return unexpected(&answer) };
+        Ok(Outcome::Entered { how, health })
+    }
+
+    /// Reads a component from a medium.
+    fn read(&mut self, id: ComponentId, medium: Medium) -> Result<(How, Words), Halt> {
+        if medium == Medium::File {
+            let path = self.text("file", &format!("The file of component {id}:"))?;
+            let identity = self.text("identity", "The holder's age identity file:")?;
+            return Ok((How::File, read_file(self, Path::new(&path), Path::new(&identity))?));
+        }
+        let asked = format!("Component {id}: type words, scanner or image:");
+        let how = self.choose("how", &asked, &["words", "scanner", "image"])?;
+        if how == "image" {
+            let path = self.text("image", "The image of the QR code (PNG or JPEG):")?;
+            let image = bounded(Path::new(&path), image::FILE_LIMIT_BYTES).map_err(Halt::Again)?;
+            let words = Words::photographed(&image).map_err(|error| Halt::Again(error.to_string()))?;
+            return Ok((How::Image, words));
+        }
+        let how = if how == "words" { How::Typed } else { How::Scanner };
+        Ok((how, self.typed_words(id)?))
+    }
+
+    fn holder(&self, id: ComponentId) -> String {
+        let set = self.run.script().components.as_ref();
+        set.and_then(|set| set.member(id)).map(|member| member.holder.to_string()).unwrap_or_default()
+    }
+}
+
+fn read_file(conductor: &mut Conductor<'_>, file: &Path, identity: &Path) -> Result<Words, Halt> {
+    let bytes = bounded(file, age_file::FILE_LIMIT_BYTES).map_err(Halt::Again)?;
+    let key = Zeroizing::new(bounded(identity, age_file::FILE_LIMIT_BYTES).map_err(Halt::Again)?);
+    let wrong = |error: IdentityError| Halt::Again(format!("{}: {error}", identity.display()));
+    let identity = match Identity::open(&key, None) {
+        Err(IdentityError::Passphrase) => conductor.until(|this| {
+            let typed = this.hidden("identity-passphrase", "The passphrase of the identity file:")?;
+            let passphrase = SecretString::from(text(&typed).map_err(Halt::Again)?.to_owned());
+            Identity::open(&key, Some(passphrase)).map_err(wrong)
+        })?,
+        other => other.map_err(wrong)?,
+    };
+    let read = age_file::read(bytes.as_slice(), &identity);
+    let (_, words) = read.map_err(|error| Halt::Again(format!("{}: {error}", file.display())))?;
+    Ok(words)
+}
+
+/// A file that people name, if it is not too large to be what they say.
+pub(super) fn bounded(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+    let why = |error: &dyn Display| format!("{}: {error}", path.display());
+    let size = fs::metadata(path).map_err(|error| why(&error))?.len();
+    if usize::try_from(size).is_ok_and(|size| size <= limit) {
+        fs::read(path).map_err(|error| why(&error))
+    } else {
+        Err(why(&format!("{size} bytes, over the limit of {limit}: name another file")))
+    }
+}
+
+pub(super) fn text(words: &LockedBytes) -> Result<&str, String> {
+    str::from_utf8(words.expose()).map_err(|_| "what was typed is no text: type it again".into())
+}

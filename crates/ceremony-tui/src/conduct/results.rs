@@ -1,0 +1,262 @@
+//! What a run leaves: its own state after every step, and at its end record, shares and report.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use ceremony::files::{RECORD_FILE, SHARES_FILE, SealedShares};
+use ceremony::report::REPORT_FILE;
+use ceremony::run::{Event, Happening, Outcome, Status};
+use ceremony::script::Action;
+use ceremony::secrets::Sealed;
+use ceremony::worker::frame::PUBLIC_LIMIT_BYTES;
+use custody::document::{CeremonyRecord, Document};
+use custody::name::Name;
+use custody::{Blob, Hash, canon};
+use serde::{Deserialize, Serialize};
+
+use super::components::bounded;
+use super::{Conductor, Halt};
+use crate::front::{Question, Reply};
+use crate::pdf;
+
+/// The file of the run itself, by which an interrupted ceremony goes on. It holds no secret.
+pub const RUN_FILE: &str = "run.json";
+
+/// Beside it, until the ceremony is over: the record, without or with signatures, and the sealed shares.
+const KEPT_FILE: &str = "sealed.json";
+
+/// Most bytes of it: what the worker answers has the same limit.
+const KEPT_LIMIT_BYTES: usize = PUBLIC_LIMIT_BYTES;
+
+/// The report while people read and sign it.
+const UNSIGNED_FILE: &str = "report-unsigned.json";
+
+/// The file of the report as people file it.
+pub const REPORT_PDF: &str = "report.pdf";
+
+/// Only who holds the ceremony reads or changes the directory.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// As for the directory.
+const FILE_MODE: u32 = 0o600;
+
+/// What was sealed, and is not delivered yet.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    record: CeremonyRecord,
+    shares: SealedShares,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed: Option<CeremonyRecord>,
+}
+
+impl Conductor<'_> {
+    /// The directory of the results; an interrupted ceremony finds its own again.
+    pub(super) fn make_directory(&self) -> io::Result<()> {
+        let directory = &self.settings.out;
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(|error| named(directory, &error)),
+        }
+    }
+
+    /// Keeps the run as it stands, and returns its hash. Until the ceremony is over, record and sealed shares
+    /// lie beside it, so that it can go on with them.
+    pub(super) fn save(&self) -> io::Result<Hash> {
+        let kept = self.settings.out.join(KEPT_FILE);
+        match &self.sealed {
+            Some(sealed) => {
+                let signed = self.signed.clone();
+                let all = Kept { record: sealed.record.clone(), shares: sealed.shares.clone(), signed };
+                replace(&kept, &canon::encode(&all).map_err(io::Error::other)?)?;
+            }
+            None => remove(&kept)?,
+        }
+        let (bytes, hash) = self.run.save();
+        replace(&self.settings.out.join(RUN_FILE), &bytes)?;
+        Ok(hash)
+    }
+
+    /// Saves, and if the disk does not take it asks people to make room.
+    pub(super) fn keep(&mut self) -> io::Result<()> {
+        self.written(|this| this.save().map(drop))
+    }
+
+    /// Tries to write until it works, or people go on without.
+    fn written(&mut self, write: impl Fn(&Self) -> io::Result<()>) -> io::Result<()> {
+        while let Err(error) = write(self) {
+            self.front.say(&error.to_string())?;
+            let asked = Question::new(
+                "disk",
+                "Mend it and type again; or type without, to go on with nothing saved:",
+            );
+            match self.front.ask(&asked)? {
+                Reply::Given(answer) if answer == "without" => return Ok(()),
+                Reply::Abort(reason) => return self.give_up(&reason),
+                Reply::Alarm => return Ok(()),
+                Reply::Given(_) | Reply::Pause => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up what an interrupted ceremony had sealed already.
+    pub(super) fn take_up(&mut self) -> io::Result<()> {
+        let to_come = self.run.remaining().iter().any(|step| step.action == Action::SealShares);
+        let deals = self.run.script().kind.makes_shares();
+        if !deals || to_come || self.run.is_secret() || self.run.status() != Status::Running {
+            return Ok(());
+        }
+        match self.kept() {
+            Ok(kept) => {
+                self.sealed = Some(Sealed { record: kept.record, shares: kept.shares });
+                self.signed = kept.signed;
+                Ok(())
+            }
+            Err(why) => {
+                self.front.say(&format!("{KEPT_FILE}: {why}"))?;
+                self.give_up("record and sealed shares of the interrupted ceremony were lost or changed")
+            }
+        }
+    }
+
+    /// What lies beside the saved run, if it is what this run made.
+    fn kept(&self) -> Result<Kept, String> {
+        let path = self.settings.out.join(KEPT_FILE);
+        let kept: Kept =
+            canon::decode(&bounded(&path, KEPT_LIMIT_BYTES)?).map_err(|error| error.to_string())?;
+        let outcomes = || {
+            self.run.events().iter().rev().filter_map(|event| match &event.what {
+                Happening::Done { outcome, .. } => Some(outcome),
+                _ => None,
+            })
+        };
+        let nonce = outcomes().find_map(|outcome| match outcome {
+            Outcome::Generated { nonce, .. } | Outcome::Combined { nonce, .. } => Some(*nonce),
+            _ => None,
+        });
+        let accounts = outcomes().find_map(|outcome| match outcome {
+            Outcome::Restored { accounts, .. } => Some(accounts),
+            _ => None,
+        });
+        let closed = outcomes().find_map(|outcome| match outcome {
+            Outcome::Closed { report } => Some(*report),
+            _ => None,
+        });
+        let own = Some(kept.record.nonce) == nonce
+            && accounts
+                .is_some_and(|accounts| kept.record.slots.iter().map(|slot| &slot.account).eq(accounts))
+            && kept.shares.ceremony == kept.record.id(&self.genesis.hash());
+        let bare = |signed: &CeremonyRecord| CeremonyRecord {
+            recovery: None,
+            participants: Vec::new(),
+            ..signed.clone()
+        };
+        let report = kept.signed.as_ref().and_then(|signed| signed.recovery.as_ref()).map(|own| own.report);
+        let signed =
+            report == closed && kept.signed.as_ref().is_none_or(|signed| bare(signed) == kept.record);
+        if own && signed { Ok(kept) } else { Err("it is not of the saved run".into()) }
+    }
+
+    /// The signatures of the rebuilt keys.
+    fn restored(&self) -> Vec<Blob> {
+        let restored = |event: &Event| match &event.what {
+            Happening::Done { outcome: Outcome::Restored { signatures, .. }, .. } => Some(signatures.clone()),
+            _ => None,
+        };
+        self.run.events().iter().rev().find_map(restored).unwrap_or_default()
+    }
+
+    /// The sealed shares of one co-signer, as a file to carry.
+    pub(super) fn hand_over(&mut self, cosigner: &Name) -> Result<Outcome, Halt> {
+        let Some(Sealed { shares, .. }) = &self.sealed else {
+            return Err(Halt::Abort("the sealed shares are gone: hold the ceremony anew".into()));
+        };
+        let own = shares.shares.iter().filter(|share| share.holder == *cosigner).cloned().collect();
+        let own = SealedShares { shares: own, ..shares.clone() };
+        let bytes = canon::encode(&own).map_err(|error| Halt::Again(error.to_string()))?;
+        let path = self.settings.out.join(format!("shares-{cosigner}.json"));
+        replace(&path, &bytes).map_err(|error| Halt::Again(error.to_string()))?;
+        let sha256 = Hash::sha256(&bytes);
+        self.front.say(&format!("{}: SHA-256 {sha256}", path.display()))?;
+        let to =
+            self.text("courier", &format!("Who takes the shares of {cosigner}, and compared that hash?"))?;
+        Ok(Outcome::HandedOver { sha256, to })
+    }
+
+    pub(super) fn close_report(&mut self) -> Result<Outcome, Halt> {
+        let report = self.run.report().map_err(|error| Halt::Again(error.to_string()))?;
+        let hash = report.hash();
+        let bytes = canon::encode(&report).map_err(|error| Halt::Again(error.to_string()))?;
+        let path = self.settings.out.join(UNSIGNED_FILE);
+        replace(&path, &bytes).map_err(|error| Halt::Again(error.to_string()))?;
+        self.front.say(&format!("hash of the report: {hash}; everybody writes it down"))?;
+        self.yes("report", "Has everybody read the report and written its hash down? Type yes:")?;
+        if let Some(sealed) = &self.sealed
+            && self.run.status() == Status::Running
+        {
+            self.signed = Some(sealed.finish(hash, self.restored()));
+        }
+        Ok(Outcome::Closed { report: hash })
+    }
+
+    /// Writes what the ceremony was held for.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let complete = self.run.status() == Status::Complete;
+        if complete && self.run.script().kind.makes_shares() && self.signed.is_none() {
+            return Err(io::Error::other(
+                "the record is missing: the program is not whole, install it again",
+            ));
+        }
+        self.written(Self::write_results)?;
+        self.front.say(&format!("written {}", self.settings.out.display()))
+    }
+
+    fn write_results(&self) -> io::Result<()> {
+        let out = &self.settings.out;
+        let signed = self.run.signed_report().map_err(io::Error::other)?;
+        replace(&out.join(REPORT_FILE), &canon::encode(&signed).map_err(io::Error::other)?)?;
+        let paper = pdf::report(&signed, self.settings.paper).map_err(io::Error::other)?;
+        replace(&out.join(REPORT_PDF), &paper)?;
+        if let (Some(record), Some(sealed)) = (&self.signed, &self.sealed) {
+            ceremony::record::check(record, &self.genesis).map_err(io::Error::other)?;
+            let record = canon::encode(&Document::Ceremony(record.clone())).map_err(io::Error::other)?;
+            replace(&out.join(RECORD_FILE), &record)?;
+            replace(&out.join(SHARES_FILE), &canon::encode(&sealed.shares).map_err(io::Error::other)?)?;
+        }
+        self.save()?;
+        remove(&out.join(KEPT_FILE))?;
+        remove(&out.join(UNSIGNED_FILE))
+    }
+}
+
+/// A file that is not there any more.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|error| named(path, &error)),
+    }
+}
+
+fn named(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}; choose another place, or make room", path.display()))
+}
+
+/// A file that was not there before.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let open = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
+    let written = open.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(|error| named(path, &error))
+}
+
+/// A file that is there whole, in its old form or its new one.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&partial);
+    let written = open.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let moved = written.and_then(|()| fs::rename(&partial, path));
+    let synced = moved.and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+    synced.map_err(|error| named(path, &error))
+}
