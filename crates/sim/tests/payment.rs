@@ -2,8 +2,8 @@
 
 use chain::BitcoinDecoder;
 use custody::document::{
-    CeremonyRecord, Destination, DestinationKind, Document, Model, Participation, Slot, Tier, Wallet,
-    share_context,
+    CeremonyRecord, Destination, DestinationKind, Document, Model, Participation, Recovery, Slot, Tier,
+    Wallet, share_context,
 };
 use custody::effects::{Branch, Decoder as _, Sats, TypedInput};
 use custody::genesis::REGTEST;
@@ -60,9 +60,12 @@ fn two_of_three_sign_what_two_people_approved() {
     // The ceremony.
     let seed = Seed::generate(&mut OsRng).unwrap();
     let holders = ["s1", "s2", "s3"].map(name);
-    let dealt = deal(seed.account(1, 0).unwrap(), 2, &holders, &mut OsRng).unwrap();
+    let account = seed.account(1, 0).unwrap();
+    let nonce = Hash([9; 32]);
+    let restored = vec![Blob(account.sign_restored(&genesis, &nonce, 0).unwrap().to_vec())];
+    let dealt = deal(account, 2, &holders, &mut OsRng).unwrap();
     let mut record = CeremonyRecord {
-        nonce: Hash([9; 32]),
+        nonce,
         held_at: cluster.now_s(),
         threshold: 2,
         holders: holders.to_vec(),
@@ -73,7 +76,7 @@ fn two_of_three_sign_what_two_people_approved() {
         entropy: "test".into(),
         program: Hash::default(),
         participants: Vec::new(),
-        recovery: None,
+        recovery: Some(Recovery { report: Hash::default(), restored }),
     };
     let ceremony = record.id(&genesis);
     let message = record.signed_bytes(&genesis);
