@@ -75,6 +75,12 @@ impl Child {
 }
 
 impl Stop {
+    /// What ends any process.
+    #[cfg(test)]
+    pub(crate) fn of(process: &Arc<Mutex<Process>>) -> Self {
+        Self(Arc::clone(process))
+    }
+
     /// Ends the worker at once: the kernel takes its memory.
     pub fn now(&self) {
         let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ceremony::run::{Event, Happening, Outcome, REASON_LIMIT_BYTES, Run, Status};
-use ceremony::script::{Action, Step};
+use ceremony::script::{Action, ComponentId, Step};
 use ceremony::secrets::Sealed;
 use ceremony::sheet::Paper;
 use custody::Hash;
-use custody::document::{CeremonyRecord, CosignerCard};
+use custody::document::CosignerCard;
 use custody::genesis::Genesis;
 use keys::device::DeviceKey;
 use keys::locked::LockedBytes;
@@ -27,7 +27,7 @@ use crate::front::{Front, Progress, Question, Reply};
 use crate::print::Printer;
 use crate::watch::{Alarm, Watcher};
 
-pub use results::{REPORT_PDF, RUN_FILE};
+pub use results::{REPORT_PDF, RUN_FILE, write_new};
 
 /// What the program was told at its start.
 #[derive(Debug)]
@@ -94,7 +94,6 @@ pub struct Conductor<'f> {
     watcher: Option<Watcher>,
     alarm: Alarm,
     sealed: Option<Sealed>,
-    signed: Option<CeremonyRecord>,
     /// The opened keys of those who signed the report, until it is complete.
     hands: Vec<DeviceKey>,
 }
@@ -111,7 +110,6 @@ impl<'f> Conductor<'f> {
             watcher: None,
             alarm: Alarm::default(),
             sealed: None,
-            signed: None,
             hands: Vec::new(),
         }
     }
@@ -153,11 +151,10 @@ impl<'f> Conductor<'f> {
                 Err(Halt::Machine(error)) => return Err(error),
             }
         }
-        if self.run.status() == Status::Complete {
-            self.sign_record()?;
-        }
-        self.finish()?;
-        Ok(if self.run.status() == Status::Complete { Ended::Complete } else { Ended::Aborted })
+        let complete = self.run.status() == Status::Complete;
+        let record = if complete { self.sign_record()? } else { None };
+        self.finish(record.as_ref())?;
+        Ok(if complete { Ended::Complete } else { Ended::Aborted })
     }
 
     /// Does a step. Without an outcome the run changed in another way.
@@ -182,6 +179,7 @@ impl<'f> Conductor<'f> {
             Action::PrintSheet(id) => self.print_sheet(*id)?,
             Action::WriteFile(id) => self.write_file(*id)?,
             Action::ReadBack(id, medium) => self.read_back(*id, *medium)?,
+            Action::Return(id) if self.run.keeps_new() && self.is_gone(*id)? => Outcome::Destroyed,
             Action::Seal(id) | Action::Return(id) => Outcome::Sealed {
                 seal: self.text("seal", &format!("The number of the seal around component {id}:"))?,
             },
@@ -200,6 +198,15 @@ impl<'f> Conductor<'f> {
             Action::Sign(person) => return self.sign(person),
         };
         Ok(Some(outcome))
+    }
+
+    /// Whether a component is destroyed already that was about to be when the ceremony was given up.
+    fn is_gone(&mut self, id: ComponentId) -> Result<bool, Halt> {
+        let asked = format!(
+            "Component {id} was to be destroyed. Is either medium of it destroyed? Then destroy the other one, too, and type destroyed; \
+             if both are whole, type returned:"
+        );
+        Ok(self.choose("fate", &asked, &["destroyed", "returned"])? == "destroyed")
     }
 
     /// Gives up: first the secrets, then the words about it.
@@ -223,7 +230,6 @@ impl<'f> Conductor<'f> {
         }
         reason.truncate(reason.floor_char_boundary(REASON_LIMIT_BYTES));
         self.sealed = None;
-        self.signed = None;
         self.hands.clear();
         if let Err(error) = self.run.abort(now(), &reason) {
             self.front.say(&error.to_string())?;

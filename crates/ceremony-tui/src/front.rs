@@ -6,6 +6,7 @@ use std::io;
 use ceremony::script::Step;
 use keys::locked::LockedBytes;
 
+use crate::handover::Package;
 use crate::watch::Alarm;
 
 /// Where the run is.
@@ -122,4 +123,16 @@ pub trait Front {
     /// # Errors
     /// As above.
     fn private(&mut self, holder: &str, component: &str, words: LockedBytes) -> io::Result<Reply<()>>;
+
+    /// The same with what the words of a component perhaps should be, a line each.
+    ///
+    /// # Errors
+    /// As above.
+    fn hints(&mut self, holder: &str, component: &str, lines: LockedBytes) -> io::Result<Reply<()>>;
+
+    /// Shows sealed shares as codes, one after the other, until somebody has seen enough. Nothing of them is secret.
+    ///
+    /// # Errors
+    /// As above.
+    fn codes(&mut self, package: &Package) -> io::Result<Reply<()>>;
 }

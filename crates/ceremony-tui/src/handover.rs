@@ -13,7 +13,9 @@ use custody::canon::{self, CanonError};
 use custody::name::Name;
 use custody::{Hash, SLOTS_LIMIT};
 
-pub use frames::{Collector, FRAGMENT_BYTES, FRAGMENTS_LIMIT, Frame, FrameError, Frames, PARTS_LIMIT};
+pub use frames::{
+    Collector, FRAGMENT_BYTES, FRAGMENTS_LIMIT, Frame, FrameError, Frames, MODULES, PARTS_LIMIT, SIDE_MODULES,
+};
 pub use receipt::{RECEIPT_FORMAT, Receipt};
 
 /// Largest package in bytes: 64 shares take less than 12 000.

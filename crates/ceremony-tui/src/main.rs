@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,8 +19,9 @@ use ceremony::slip39::Mnemonic;
 use ceremony::worker::{STACK_BYTES, Worker};
 use ceremony_tui::arguments::Arguments;
 use ceremony_tui::child::WORKER;
-use ceremony_tui::conduct::{Conductor, Ended, REPORT_PDF, RUN_FILE, Settings, now};
+use ceremony_tui::conduct::{Conductor, Ended, REPORT_PDF, RUN_FILE, Settings, now, write_new};
 use ceremony_tui::front::{Front, Question, Reply};
+use ceremony_tui::handover::{Collector, FrameError, Package, Receipt};
 use ceremony_tui::image::Words;
 use ceremony_tui::pdf;
 use ceremony_tui::plain::Plain;
@@ -38,6 +39,9 @@ use serde::{Deserialize, Serialize};
 #[global_allocator]
 static ALLOCATOR: WipingAllocator = WipingAllocator;
 
+/// Most bytes that a scanner types: every part of a sequence, at most 311 letters each, thrice.
+const LINES_LIMIT_BYTES: u64 = 2_000_000;
+
 const HELP: &str = "\
 keyward-ceremony: makes, recovers and checks the keys of a Keyward deployment, on a machine without a network
 
@@ -51,6 +55,10 @@ keyward-ceremony: makes, recovers and checks the keys of a Keyward deployment, o
 
   keyward-ceremony runbook --script FILE --genesis FILE [--genesis-hash HEX] --out FILE.pdf [--paper a4|letter]
       prints the same steps, to rehearse and to sign by hand
+
+  keyward-ceremony collect --by NAME --out DIR [IMAGE …]
+      on a co-signer's side: takes photographs of the codes that a ceremony shows, or without any the lines that a
+      scanner types; DIR gets the sealed shares, and a receipt for them
 
   keyward-ceremony answer CHALLENGE --out FILE
       a holder shows that a component is whole: types its words, and gets an answer that reveals nothing of it
@@ -119,6 +127,7 @@ fn run() -> Result<(), Failure> {
         Some("runbook") => runbook(arguments),
         Some("show") => show(arguments),
         Some("answer") => answer(arguments),
+        Some("collect") => collect(arguments),
         other => Err(Failure::Usage(format!("{:?} is no command; see --help", other.unwrap_or_default()))),
     }
 }
@@ -261,6 +270,59 @@ fn answer(mut arguments: Arguments) -> Result<(), Failure> {
     let answer = custody::canon::encode(&answer).map_err(Failure::machine)?;
     std::fs::write(&out, answer).map_err(|error| Failure::Machine(format!("{}: {error}", out.display())))?;
     say(&format!("written    {}", out.display()))
+}
+
+/// Collects the codes of sealed shares until they give the package, and writes it with a receipt.
+fn collect(mut arguments: Arguments) -> Result<(), Failure> {
+    let by = arguments.need("by").map_err(Failure::Usage)?;
+    let out = PathBuf::from(arguments.need("out").map_err(Failure::Usage)?);
+    let images: Vec<PathBuf> = std::iter::from_fn(|| arguments.word()).map(PathBuf::from).collect();
+    arguments.finish().map_err(Failure::Usage)?;
+    let mut collector = Collector::default();
+    let mut found = None;
+    let mut take = |from: &str, taken: Result<Option<Package>, FrameError>| {
+        match taken {
+            Ok(package) => found = package,
+            // A blurred picture does no harm: another one has the same.
+            Err(error) => eprintln!("{from}: {error}"),
+        }
+        found.is_some()
+    };
+    if images.is_empty() {
+        let lines = io::stdin().lock().take(LINES_LIMIT_BYTES).lines();
+        for (number, line) in (1..).zip(lines) {
+            let line = line.map_err(Failure::machine)?;
+            if take(&format!("line {number}"), collector.text(line.trim())) {
+                break;
+            }
+        }
+    }
+    for image in images {
+        if take(&image.display().to_string(), collector.image(&read(&image)?)) {
+            break;
+        }
+    }
+    let package = found.ok_or_else(|| {
+        Failure::Refused(format!(
+            "the shares are not whole, with {} parts so far: give all codes that you have, and more",
+            collector.fragments()
+        ))
+    })?;
+    let receipt = Receipt::new(&package, &by);
+    receipt.check(&package).map_err(Failure::refused)?;
+    let receipt = receipt.bytes().map_err(Failure::machine)?;
+    for (name, bytes) in
+        [(package.file_name(), package.bytes()), (format!("receipt-{}.json", package.holder()), &receipt)]
+    {
+        write_new(&out.join(name), bytes).map_err(Failure::machine)?;
+    }
+    say(&format!(
+        "holder     {}\nceremony   {}\nSHA-256    {}\nwritten    {}",
+        package.holder(),
+        package.shares().ceremony,
+        package.sha256(),
+        out.display()
+    ))
 }
 
 /// What `keyward recovery answer` takes.

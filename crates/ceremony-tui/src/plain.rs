@@ -6,7 +6,9 @@
 //! say TEXT              something to know
 //! ask ID TEXT           answer with one line
 //! hidden ID TEXT        the same, for what nobody may see
-//! private ID WORDS      something for one person alone; ask seen-ID follows
+//! private ID WORDS      a component, for its holder alone; ask seen-ID follows
+//! hint ID TEXT          what its words perhaps should be, in a rehearsal alone; ask seen-ID follows
+//! code TEXT             what one of the codes says that carry sealed shares; ask codes follows
 //! ```
 //!
 //! Instead of an answer, also of a hidden one: `!abort REASON` gives up, `!pause` interrupts. What the watch
@@ -18,6 +20,7 @@ use ceremony::script::Step;
 use keys::locked::LockedBytes;
 
 use crate::front::{self, Front, Progress, Question, Reply, printable};
+use crate::handover::{Frames, Package};
 
 /// Longest line that is taken, in bytes: ten thousand throws of dice, or the words of a component.
 pub const LINE_LIMIT_BYTES: usize = 16 << 10;
@@ -27,18 +30,24 @@ pub const LINE_LIMIT_BYTES: usize = 16 << 10;
 pub struct Plain<I, O> {
     input: I,
     output: O,
+    rehearsal: bool,
 }
 
 impl<I: BufRead, O: Write> Plain<I, O> {
     /// A front end over these.
     pub fn new(input: I, output: O) -> Self {
-        Self { input, output }
+        Self { input, output, rehearsal: false }
     }
 
     fn line(&mut self, kind: &str, text: &str) -> io::Result<()> {
         // One line each: what a script or a finding says must not write lines of its own.
         writeln!(self.output, "{kind} {}", printable(text))?;
         self.output.flush()
+    }
+
+    fn seen(&mut self, holder: &str, component: &str) -> io::Result<Reply<()>> {
+        let seen = format!("{holder}: type yes when you have it.");
+        Ok(self.ask(&Question::new(format!("seen-{component}"), seen))?.map(|_| ()))
     }
 
     /// One line, into locked memory; the buffer that it came through is wiped.
@@ -69,6 +78,7 @@ impl<I: BufRead, O: Write> Plain<I, O> {
 
 impl<I: BufRead, O: Write> Front for Plain<I, O> {
     fn step(&mut self, step: &Step, progress: Progress) -> io::Result<()> {
+        self.rehearsal = progress.rehearsal;
         let rehearsal = if progress.rehearsal { " REHEARSAL" } else { "" };
         let people: Vec<&str> = step.people.iter().map(|person| person.as_str()).collect();
         let head = format!("{} {}/{}{rehearsal} [{}]", step.id, progress.step, progress.of, people.join(" "));
@@ -109,7 +119,65 @@ impl<I: BufRead, O: Write> Front for Plain<I, O> {
         writeln!(self.output, "private {component} {text}")?;
         self.output.flush()?;
         drop(words);
-        let seen = format!("{holder}: type yes when you have it.");
-        Ok(self.ask(&Question::new(format!("seen-{component}"), seen))?.map(|_| ()))
+        self.seen(holder, component)
+    }
+
+    fn hints(&mut self, holder: &str, component: &str, lines: LockedBytes) -> io::Result<Reply<()>> {
+        // Lines cannot be cleared: of a component that is worth something the numbers of wrong words must do.
+        if !self.rehearsal {
+            return Ok(Reply::Given(()));
+        }
+        for line in str::from_utf8(lines.expose()).map_err(io::Error::other)?.lines() {
+            writeln!(self.output, "hint {component} {line}")?;
+        }
+        drop(lines);
+        self.seen(holder, component)
+    }
+
+    fn codes(&mut self, package: &Package) -> io::Result<Reply<()>> {
+        let mut frames = Frames::new(package).map_err(io::Error::other)?;
+        let round = frames.fragments();
+        loop {
+            for code in frames.by_ref().take(round) {
+                self.line("code", code.map_err(io::Error::other)?.text())?;
+            }
+            let asked = "Type yes when the other side has them, or more for others, of which it needs as many as it missed:";
+            match self.ask(&Question::new("codes", asked))? {
+                Reply::Given(answer) if answer == "more" => {}
+                other => return Ok(other.map(|_| ())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ceremony::script::{Action, Role};
+
+    use super::*;
+
+    #[test]
+    fn hints_stay_off_a_console_that_cannot_be_cleared() {
+        let step = Step {
+            id: "enter-1.1".into(),
+            role: Role::KeyCustodian,
+            people: Vec::new(),
+            action: Action::Combine,
+            says: "Enter it.".into(),
+            records: Vec::new(),
+            may_deviate: Vec::new(),
+            secret: true,
+            private: true,
+        };
+        for rehearsal in [true, false] {
+            let mut output = Vec::new();
+            let mut plain = Plain::new(&b"yes\n"[..], &mut output);
+            plain.step(&step, Progress { step: 1, of: 1, rehearsal }).unwrap();
+            let lines = LockedBytes::take(&mut b"word 7 is perhaps acid\n".to_vec()).unwrap();
+            assert!(matches!(plain.hints("carol", "1.1", lines).unwrap(), Reply::Given(())));
+            let said = String::from_utf8(output).unwrap();
+            assert_eq!(said.contains("\nhint 1.1 word 7 is perhaps acid\n"), rehearsal, "{said}");
+            assert_eq!(said.contains("acid") && said.contains("ask seen-1.1"), rehearsal, "{said}");
+        }
     }
 }

@@ -67,6 +67,10 @@ pub struct Left {
     pub deviations: usize,
     /// What the program said.
     pub said: Vec<String>,
+    /// What it told holders alone of words that were wrong.
+    pub hints: Vec<String>,
+    /// What the codes said that carry sealed shares.
+    pub codes: Vec<String>,
     /// The exit code of the program.
     pub code: Option<i32>,
     /// What it wrote to standard error.
@@ -369,6 +373,8 @@ impl Table {
                 steps: 0,
                 deviations: 0,
                 said: Vec::new(),
+                hints: Vec::new(),
+                codes: Vec::new(),
                 code: None,
                 error: String::new(),
             },
@@ -434,7 +440,7 @@ impl Play<'_> {
     fn hear(&mut self, line: &str, twist: Twist<'_>) -> Result<Option<String>, Failure> {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
         let (id, text) = rest.split_once(' ').unwrap_or((rest, ""));
-        if kind != "private" {
+        if !matches!(kind, "private" | "hint") {
             self.last.push(line.to_owned());
             self.last.drain(..self.last.len().saturating_sub(LAST));
         }
@@ -460,6 +466,14 @@ impl Play<'_> {
             }
             "private" => {
                 self.left.sheets.insert(id.to_owned(), (self.actor.clone(), text.to_owned()));
+                Ok(None)
+            }
+            "hint" => {
+                self.left.hints.push(rest.to_owned());
+                Ok(None)
+            }
+            "code" => {
+                self.left.codes.push(rest.to_owned());
                 Ok(None)
             }
             "ask" | "hidden" => {
@@ -509,6 +523,9 @@ impl Play<'_> {
             ("medium", _) => "paper".into(),
             ("file", _) => self.file.clone(),
             ("identity", _) => identity_file(&self.table.directory, &self.actor).display().to_string(),
+            ("way", _) => "file".into(),
+            ("codes" | "taken", _) => "yes".into(),
+            ("fate", _) => "returned".into(),
             ("courier", _) => "a courier of the rehearsal".into(),
             _ => return Err(format!("nobody knows an answer to {id:?} in step {}", self.step).into()),
         })

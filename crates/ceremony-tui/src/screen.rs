@@ -13,6 +13,7 @@ use ::keys::locked::LockedBytes;
 use ceremony::script::Step;
 
 use crate::front::{self, Front, Progress, Question, Reply, printable};
+use crate::handover::{Frames, Package};
 use crate::plain::LINE_LIMIT_BYTES;
 use crate::watch::Alarm;
 use draw::{Entry, Page};
@@ -125,7 +126,6 @@ impl Screen {
 
     /// Waits for Enter.
     fn enter(&mut self) -> io::Result<Reply<()>> {
-        self.keys.forget();
         loop {
             match self.key()? {
                 None => return Ok(Reply::Alarm),
@@ -136,12 +136,37 @@ impl Screen {
         }
     }
 
-    /// Shows words behind a cover; whoever calls this wipes the screen.
-    fn uncover(&mut self, holder: &str, component: &str, words: &LockedBytes) -> io::Result<Reply<()>> {
+    /// Shows something to a holder alone, and nothing of it stays.
+    fn alone(
+        &mut self,
+        holder: &str,
+        component: &str,
+        shown: LockedBytes,
+        how: draw::Private,
+    ) -> io::Result<Reply<()>> {
+        let seen = self.uncover(holder, component, &shown, how);
+        drop(shown);
+        self.page.cover = None;
+        // Whatever happened.
+        self.display.wipe(self.page.rehearsal)?;
+        self.show()?;
+        seen
+    }
+
+    /// Shows it behind a cover; whoever calls this wipes the screen.
+    fn uncover(
+        &mut self,
+        holder: &str,
+        component: &str,
+        shown: &LockedBytes,
+        how: draw::Private,
+    ) -> io::Result<Reply<()>> {
         self.page.cover = Some(format!(
             "{} alone looks. Everybody else turns away; no camera sees this screen.",
             printable(holder)
         ));
+        // Before it is seen: who answers at once is heard.
+        self.keys.forget();
         self.show()?;
         match self.enter()? {
             Reply::Given(()) => {}
@@ -153,8 +178,8 @@ impl Screen {
         self.keys.forget();
         loop {
             let rehearsal = self.page.rehearsal;
-            let text = str::from_utf8(words.expose()).map_err(io::Error::other)?;
-            self.display.draw(|frame| draw::words(frame, rehearsal, component, text))?;
+            let text = str::from_utf8(shown.expose()).map_err(io::Error::other)?;
+            self.display.draw(|frame| how(frame, rehearsal, component, text))?;
             match self.keys.next()? {
                 Some(Key::Enter | Key::Interrupt) => return Ok(Reply::Given(())),
                 None if self.alarm.is_raised() => return Ok(Reply::Alarm),
@@ -200,13 +225,26 @@ impl Front for Screen {
     }
 
     fn private(&mut self, holder: &str, component: &str, words: LockedBytes) -> io::Result<Reply<()>> {
-        let seen = self.uncover(holder, component, &words);
-        drop(words);
-        self.page.cover = None;
-        // Whatever happened, nothing stays.
-        self.display.wipe(self.page.rehearsal)?;
-        self.show()?;
-        seen
+        self.alone(holder, component, words, draw::words)
+    }
+
+    fn hints(&mut self, holder: &str, component: &str, lines: LockedBytes) -> io::Result<Reply<()>> {
+        self.alone(holder, component, lines, draw::hints)
+    }
+
+    fn codes(&mut self, package: &Package) -> io::Result<Reply<()>> {
+        self.keys.forget();
+        loop {
+            // The keyboard is waited for as long as a camera needs for a code.
+            for code in Frames::new(package).map_err(io::Error::other)? {
+                let (rehearsal, code) = (self.page.rehearsal, code.map_err(io::Error::other)?);
+                self.display.draw(|frame| draw::code(frame, rehearsal, package.holder(), &code))?;
+                if self.keys.next()?.is_some() {
+                    self.show()?;
+                    return Ok(Reply::Given(()));
+                }
+            }
+        }
     }
 }
 

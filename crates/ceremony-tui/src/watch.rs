@@ -127,7 +127,115 @@ fn lets_out(kind: FindingKind, admitted: &[FindingKind]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child as Process, Command, Stdio};
+    use std::time::Instant;
+
+    use ceremony::room::{Root, inspect};
+    use custody::Hash;
+
     use super::*;
+
+    /// By when the watch has looked, at the latest: a loaded machine included.
+    const LOOKED: Duration = Duration::from_secs(60);
+
+    /// A machine with these findings.
+    fn room(findings: &[FindingKind]) -> Room {
+        let findings = findings.iter().map(|kind| Finding::new(*kind, "of a test")).collect();
+        Room { findings, ..inspect(&Root("/nonexistent".into()), 0, Hash([0; 32])) }
+    }
+
+    fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+        let since = Instant::now();
+        while !holds() {
+            assert!(since.elapsed() < LOOKED, "{what}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A process in the place of the worker, which ends with the test, however that ends.
+    struct Worker(Arc<Mutex<Process>>);
+
+    impl Worker {
+        fn start() -> Self {
+            let mut command = Command::new("sleep");
+            command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            Self(Arc::new(Mutex::new(command.spawn().unwrap())))
+        }
+
+        fn is_running(&self) -> bool {
+            self.0.lock().unwrap().try_wait().unwrap().is_none()
+        }
+    }
+
+    impl Drop for Worker {
+        fn drop(&mut self) {
+            Stop::of(&self.0).now();
+        }
+    }
+
+    /// A watch over a process, and the machine as it looks.
+    fn watched(accepted: &[FindingKind], now: &[FindingKind]) -> (Watcher, Worker, Alarm, Seen) {
+        let (worker, alarm) = (Worker::start(), Alarm::default());
+        let seen: Seen = Arc::new(Mutex::new((room(now), 0)));
+        let look = Arc::clone(&seen);
+        let watcher = Watcher::start(
+            Stop::of(&worker.0),
+            alarm.clone(),
+            room(accepted),
+            vec![FindingKind::Media, FindingKind::Mount],
+            move || {
+                let mut seen = look.lock().unwrap();
+                seen.1 += 1;
+                seen.0.clone()
+            },
+        );
+        (watcher, worker, alarm, seen)
+    }
+
+    /// The machine, and how often it was looked at.
+    type Seen = Arc<Mutex<(Room, usize)>>;
+
+    #[test]
+    fn what_came_up_since_people_accepted_the_machine_ends_the_worker_at_the_first_look() {
+        // What was there when they did is no change.
+        let (link, media) = (FindingKind::NetworkLink, FindingKind::Media);
+        let (watcher, worker, alarm, seen) = watched(&[link], &[link]);
+        wait("no look", || seen.lock().unwrap().1 >= 2);
+        assert!(worker.is_running() && !alarm.is_raised() && watcher.noticed().is_none());
+        assert!(watcher.end().is_none());
+        drop(worker);
+
+        let (watcher, worker, alarm, _) = watched(&[media], &[media, link]);
+        wait("the link is not found", || alarm.is_raised());
+        assert!(!worker.is_running());
+        let found = watcher.found().unwrap();
+        assert_eq!(found.changes, room(&[link]).findings);
+        assert_eq!(found.room, room(&[media, link]));
+        assert!(watcher.end().is_some());
+        assert!(!alarm.is_raised(), "it is told once");
+    }
+
+    #[test]
+    fn what_may_be_signed_for_is_told_once_and_what_comes_after_it_again() {
+        let (link, media, mount) = (FindingKind::NetworkLink, FindingKind::Media, FindingKind::Mount);
+        let (watcher, worker, alarm, seen) = watched(&[], &[media]);
+        let mut told = None;
+        wait("the medium is not told", || {
+            told = watcher.noticed();
+            told.is_some()
+        });
+        assert_eq!(told, Some(room(&[media])));
+        let looks = seen.lock().unwrap().1;
+        wait("no further look", || seen.lock().unwrap().1 >= looks + 2);
+        assert!(watcher.noticed().is_none(), "nothing new");
+        seen.lock().unwrap().0 = room(&[media, mount]);
+        wait("the mount is not told", || watcher.noticed().is_some());
+        assert!(worker.is_running() && watcher.found().is_none());
+        seen.lock().unwrap().0 = room(&[media, mount, link]);
+        wait("the link is not found", || alarm.is_raised());
+        assert_eq!(watcher.found().unwrap().changes, room(&[link]).findings);
+        assert!(!worker.is_running());
+    }
 
     #[test]
     fn links_end_a_ceremony_and_what_the_script_admits_waits() {

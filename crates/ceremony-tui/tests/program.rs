@@ -3,16 +3,20 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use ceremony::component::{Challenge, Component, verify as verify_answer};
 use ceremony::files::SealedShares;
 use ceremony::record;
 use ceremony::report::{Against, Verified, verify};
-use ceremony::script::{Afterwards, Kind, Medium};
+use ceremony::run::Outcome;
+use ceremony::script::{Accounts, Afterwards, Kind, Medium, Script};
 use ceremony::slip39::Mnemonic;
+use ceremony_tui::handover::{Collector, Frames, Package, Receipt};
 use ceremony_tui::rehearsal::{Left, Table};
 use common::{Room, program};
 use custody::document::CeremonyRecord;
@@ -59,6 +63,151 @@ fn a_generation_from_the_script_to_the_record() {
     dealt(&room, &left);
 }
 
+/// The other side, with a scanner and with a camera that misses codes and blurs one.
+fn collected(room: &Room, own: &Package, codes: &[String]) {
+    let collect = |out: &str, by: &str, images: &[PathBuf], lines: &[String]| {
+        fs::create_dir_all(room.path(out)).unwrap();
+        let mut command = Command::new(program());
+        command.arg("collect").args(["--by", by, "--out"]).arg(room.path(out)).args(images);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may have all it needs before the last line.
+        let _ = child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes());
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let arrived = |out: &str, by: &str| {
+        let read = |name: &str| fs::read(room.path(out).join(name)).unwrap();
+        assert_eq!(read("shares-s1.json"), own.bytes());
+        let receipt = Receipt::parse(&read("receipt-s1.json")).unwrap();
+        receipt.check(own).unwrap();
+        assert_eq!(receipt.taken_by, by);
+    };
+    let (code, said) = collect("scanned", "Sam of s1", &[], codes);
+    assert!(code == Some(0) && said.contains(&own.sha256().to_string()), "{code:?}: {said}");
+    arrived("scanned", "Sam of s1");
+
+    let mut known = Collector::default();
+    let mut images = Vec::new();
+    for frame in Frames::new(own).unwrap().skip(2) {
+        let frame = frame.unwrap();
+        let path = room.path(&format!("code-{}.png", images.len()));
+        fs::write(&path, frame.png(3).unwrap()).unwrap();
+        images.push(path);
+        if known.text(frame.text()).unwrap().is_some() {
+            break;
+        }
+    }
+    let blurred = room.path("blurred.png");
+    fs::write(&blurred, fs::read(&images[0]).unwrap().split_at(100).0).unwrap();
+    images.insert(0, blurred);
+    let (code, said) = collect("photographed", "Sam of s1", &images, &[]);
+    assert!(code == Some(0) && said.contains("blurred.png: the image cannot be read"), "{code:?}: {said}");
+    arrived("photographed", "Sam of s1");
+
+    // Too few codes, nobody who takes them, and what is there already: nothing is written.
+    for (out, by, lines, wanted, why) in [
+        ("few", "Sam", &codes[..1], 3, "not whole, with 1 parts so far"),
+        ("nobody", " ", codes, 3, "who took it"),
+        ("scanned", "Sam", codes, 1, "shares-s1.json"),
+    ] {
+        let (code, said) = collect(out, by, &[], lines);
+        assert!(code == Some(wanted) && said.contains(why), "{out}: {code:?}: {said}");
+        assert!(out == "scanned" || fs::read_dir(room.path(out)).unwrap().next().is_none(), "{out}");
+    }
+    arrived("scanned", "Sam of s1");
+}
+
+/// No medium leaves the room for one co-signer: the codes carry what the file would.
+#[test]
+fn sealed_shares_are_handed_over_as_a_file_or_as_codes() {
+    let room = Room::new();
+    let table = room.table();
+    let script = table.script(Kind::Generation, None).unwrap();
+    let (mut rounds, mut taken) = (0, 0);
+    let left = table
+        .play(program(), "codes", script, &BTreeMap::new(), &mut |asked| match (asked.step, asked.id) {
+            ("hand-over-s1", "way") => Some("screen".into()),
+            ("hand-over-s1", "codes") => {
+                rounds += 1;
+                (rounds == 1).then(|| "more".into())
+            }
+            // The other side had not all of it: the step comes again.
+            ("hand-over-s1", "taken") => {
+                taken += 1;
+                (taken == 1).then(|| "no".into())
+            }
+            _ => None,
+        })
+        .unwrap();
+    assert_eq!((left.code, rounds, taken), (Some(0), 3, 2), "{}", left.error);
+    dealt(&room, &left);
+    let all: SealedShares = canon::decode(&fs::read(left.out.join("shares.json")).unwrap()).unwrap();
+    let package = |holder: &str| Package::of(&all, &fixtures::name(holder)).unwrap();
+    // A round has each fragment once; what comes at "more" follows in the sequence, which then begins anew.
+    let own = package("s1");
+    let round = Frames::new(&own).unwrap().fragments();
+    let texts = |count: usize| {
+        Frames::new(&own)
+            .unwrap()
+            .take(count)
+            .map(|frame| frame.unwrap().text().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left.codes, [texts(2 * round), texts(round)].concat());
+    collected(&room, &own, &left.codes[..round]);
+    assert!(!left.out.join("shares-s1.json").exists());
+    assert_eq!(fs::read(left.out.join("shares-s2.json")).unwrap(), package("s2").bytes());
+    let report = left.report().unwrap().report;
+    for holder in ["s1", "s2"] {
+        let step = format!("hand-over-{holder}");
+        let handed = report.operations().find(|(_, id, _)| **id == *step).unwrap().2;
+        let expected = package(holder).sha256();
+        assert!(matches!(handed, Outcome::HandedOver { sha256, .. } if *sha256 == expected), "{handed:?}");
+    }
+}
+
+/// A script of components that exist begins only beside the report of the ceremony that made them.
+fn bound_to_the_earlier_ceremony(room: &Room, table: &Table, script: &Script, made: &Left) {
+    let refused = |script: &Script, change: &dyn Fn(&mut Vec<OsString>, usize)| {
+        let mut arguments = table.arguments("refused", script);
+        match arguments.iter().position(|word| word == "--earlier") {
+            Some(at) => change(&mut arguments, at),
+            None => change(&mut arguments, 0),
+        }
+        fs::write(room.path("refused.json"), script.bytes()).unwrap();
+        let mut command = Command::new(program());
+        command.arg("run").arg("--script").arg(room.path("refused.json")).args(arguments);
+        let refused = command.args(["--front", "plain"]).stdin(Stdio::null()).output().unwrap();
+        assert!(!room.path("table/refused").exists());
+        (refused.status.code(), String::from_utf8(refused.stderr).unwrap())
+    };
+    let report = made.out.join("report.json");
+    // No report; none is wanted of a generation.
+    let (code, why) = refused(script, &|words, at| drop(words.drain(at..at + 4)));
+    assert!(code == Some(2) && why.contains("--earlier FILE"), "{code:?}: {why}");
+    let generation = &made.script;
+    let (code, why) =
+        refused(generation, &|words, _| words.extend(["--earlier".into(), report.clone().into_os_string()]));
+    assert!(code == Some(2) && why.contains("components that exist"), "{code:?}: {why}");
+    // Another component than the report lists.
+    let mut other = script.clone();
+    other.held.as_mut().unwrap().brought[0].health.0[0] ^= 1;
+    let (code, why) = refused(&other, &|_, _| ());
+    assert!(code == Some(3) && why.contains("health key of component 1.1"), "{code:?}: {why}");
+    // A report that somebody changed, or of another deployment.
+    let mut signed = made.report().unwrap();
+    signed.report.components[0].health = other.held.as_ref().unwrap().brought[0].health;
+    let changed = room.path("changed-report.json");
+    fs::write(&changed, canon::encode(&signed).unwrap()).unwrap();
+    let (code, why) = refused(&other, &|words, at| words[at + 1] = changed.clone().into());
+    assert_eq!(code, Some(3), "{why}");
+    let elsewhere = room.path("elsewhere.json");
+    fs::write(&elsewhere, fixtures::genesis().bytes()).unwrap();
+    let (code, why) = refused(script, &|words, at| words[at + 3] = elsewhere.clone().into());
+    assert!(code == Some(3) && why.contains("genesis"), "{code:?}: {why}");
+}
+
 /// The whole life of a secret: made, shown to be recoverable, given new components, recovered from these.
 #[test]
 fn a_drill_new_components_and_a_recovery_from_these() {
@@ -73,15 +222,7 @@ fn a_drill_new_components_and_a_recovery_from_these() {
     let held = made.held(&["1.1", "1.3"], Afterwards::Returned).unwrap();
     let script = table.script(Kind::Drill, Some(held)).unwrap();
     // What the script says of the components is compared with the report of the ceremony that made them.
-    let mut bare = table.arguments("bare", &script);
-    let at = bare.iter().position(|word| word == "--earlier").expect("the report lies on the table");
-    bare.drain(at..at + 4);
-    fs::write(room.path("bare.json"), script.bytes()).unwrap();
-    let mut command = Command::new(program());
-    command.arg("run").arg("--script").arg(room.path("bare.json")).args(bare).args(["--front", "plain"]);
-    let refused = command.stdin(Stdio::null()).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("--earlier"));
+    bound_to_the_earlier_ceremony(&room, &table, &script, &made);
     let drill = table.hold(program(), "drill", script, &made.sheets).unwrap();
     reported(&room, &drill);
     let restored = drill.report().unwrap().report;
@@ -125,6 +266,19 @@ fn a_drill_new_components_and_a_recovery_from_these() {
     let (second, _) = dealt(&room, &recovered);
     assert_eq!(accounts(&second), accounts(&first), "the same addresses");
     assert_ne!(second.slots, first.slots, "other shares");
+
+    // The stock of accounts ran low: the next ones of the same seed, from the same components.
+    let held = anew.held(&["1.1", "1.2"], Afterwards::Returned).unwrap();
+    let dealt_before = u32::try_from(first.slots.len()).unwrap();
+    let script = Script {
+        accounts: Accounts { first: dealt_before, count: 2 },
+        ..table.script(Kind::Recovery, Some(held)).unwrap()
+    };
+    let restocked = table.hold(program(), "restock", script, &anew.sheets).unwrap();
+    let (third, verified) = dealt(&room, &restocked);
+    assert!(accounts(&third).iter().all(|account| !accounts(&first).contains(account)));
+    let paths: Vec<_> = verified.report.accounts.iter().map(|made| made.path.clone()).collect();
+    assert_eq!(paths, ["m/86'/1'/2'", "m/86'/1'/3'"]);
 }
 
 /// Somebody objects after two people have signed: what they signed puts no key into use.

@@ -77,6 +77,11 @@ fn person_of<'a>(genesis: &'a Genesis, id: &Hash) -> Option<(&'a Name, PublicKey
     keys.find(|(_, sign)| key_id(sign) == *id)
 }
 
+/// Whether a signing key is one of a person of genesis.
+pub fn is_known(genesis: &Genesis, key: &PublicKey) -> bool {
+    person_of(genesis, &key_id(key)).is_some()
+}
+
 /// The people whose keys (by id) sign a record: at least two, each another one.
 ///
 /// # Errors

@@ -4,8 +4,9 @@
 //! stands in `docs/spec/slip39.md`.
 //!
 //! Nothing here chooses a branch or a place in a table by a bit of a secret: the field is computed with
-//! masks, and a word is found by looking at the whole list. Two things do show in time: how long the words of
-//! a share are, because it is text, and everything about words that are *wrong*, because hints are searched.
+//! masks, and a word is found by looking at the whole list. Three things do show in time: how long the words of
+//! a share are, because it is text; words that are typed by their first letters; and everything about words that are
+//! *wrong*, because hints are searched.
 
 mod checksum;
 mod cipher;
@@ -24,6 +25,7 @@ pub use hints::Hint;
 pub use mnemonic::{Header, Mnemonic, WordsError};
 pub use scheme::{COMBINATIONS_LIMIT, GROUPS_LIMIT, MEMBERS_LIMIT, Scheme, SchemeError};
 pub use sharing::{CombineError, Few, Lacking};
+pub use words::complete;
 
 /// The iteration exponent of Keyward's own shares: 10,000 × 2⁰ iterations, the least. Iterations slow down who
 /// guesses a passphrase, and there is none.

@@ -13,7 +13,6 @@ use custody::{Blob, Hash, PublicKey};
 use keys::locked::{LockedBytes, on_locked_stack};
 use rand_core::CryptoRngCore;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::component::Component;
 use crate::entropy::{Gathered, Source, Statement};
@@ -253,7 +252,7 @@ impl<R: CryptoRngCore + Send> Worker<R> {
         on_locked_stack(STACK_BYTES, || {
             self.work(ask, secret).unwrap_or_else(|trouble| match trouble {
                 Trouble::Refused(why) => (Answer::Refused { why }, None),
-                Trouble::Words(error) => (Answer::Refused { why: error.to_string() }, hints(&error)),
+                Trouble::Words(error) => (Answer::Refused { why: error.to_string() }, error.likely()),
                 Trouble::Failed(why) => {
                     self.phase = Phase::Over;
                     (Answer::Failed { why }, None)
@@ -504,15 +503,4 @@ fn parse(words: &LockedBytes) -> Result<Mnemonic, Trouble> {
     let text =
         str::from_utf8(words.expose()).map_err(|_| Trouble::Refused("the words are no text".into()))?;
     Mnemonic::parse(text).map_err(Trouble::Words)
-}
-
-/// Which words were likely meant, a line each.
-fn hints(error: &WordsError) -> Option<LockedBytes> {
-    let lines: Vec<Zeroizing<String>> =
-        error.hints().iter().map(|hint| Zeroizing::new(hint.to_string())).collect();
-    let length = lines.iter().map(|line| line.len().saturating_add(1)).sum();
-    let mut all = LockedBytes::zeroed(length).ok()?;
-    let bytes = lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
-    all.expose_mut().iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
-    Some(all)
 }

@@ -7,8 +7,8 @@ use ceremony::room::FindingKind;
 use ceremony::script::check::{HARDWARE_LIMIT, PEOPLE_LIMIT, TEXT_LIMIT_BYTES};
 use ceremony::script::steps::steps;
 use ceremony::script::{
-    Accounts, Action, Afterwards, ComponentId, Control, Group, Kind, KnownAccount, Medium, Member, Role,
-    Script, Site,
+    Accounts, Action, Afterwards, Brought, ComponentId, Control, Group, Kind, KnownAccount, Medium, Member,
+    Role, Script, Site,
 };
 use custody::{Hash, SLOTS_LIMIT};
 use rehearsal::{KINDS, actions, begun, finish, genesis, health, held, id, name, script, up_to};
@@ -551,4 +551,60 @@ fn groups_count() {
     let breach = two.check(&genesis()).unwrap_err();
     assert_eq!(breach.control, Control::Rec03, "{breach}");
     assert_eq!(two.components.unwrap().fewest(), 4);
+}
+
+/// What counts is whether components recover, not how many they are: three of one group and one of another do not.
+#[test]
+fn components_of_one_group_do_not_stand_in_for_those_of_another() {
+    let holders = ["carol", "dave", "erin", "frank", "gus", "hal", "ida"];
+    let people = |script: &mut Script| {
+        for who in &holders[4..] {
+            let mut custodian = person(script, "carol").clone();
+            (custodian.id, custodian.key) = (name(who), fixtures::public(who));
+            custodian.age = Some(format!("age1{who}"));
+            script.people.push(custodian);
+        }
+        let site = |site: &str| Site { name: name(site), address: "1".into(), operations: false };
+        script.sites.push(site("east"));
+    };
+    // Two of three in the north, and two of four at as many sites; both groups recover.
+    let member = |(holder, site): (&&str, &str)| Member {
+        holder: name(holder),
+        site: name(site),
+        container: "safe".into(),
+        seal: format!("S-{holder}"),
+    };
+    let group = |holders: &[&str], sites: &[&str]| Group {
+        threshold: 2,
+        members: holders.iter().zip(sites.iter().copied()).map(member).collect(),
+    };
+    let set = |last: &str| ceremony::script::Components {
+        group_threshold: 2,
+        groups: vec![
+            group(&holders[..3], &["north"; 3]),
+            group(&holders[3..], &["north", "south", "west", last]),
+        ],
+    };
+
+    let mut made = script(Kind::Generation);
+    people(&mut made);
+    made.components = Some(set("east"));
+    assert_eq!(set("east").fewest(), 4);
+    // Four components in the north are as many as recover, and do not.
+    made.check(&genesis()).unwrap();
+    // Two of each group do; nor are three sites enough.
+    made.components = Some(set("north"));
+    assert_eq!(made.check(&genesis()).unwrap_err().control, Control::Rec03);
+
+    let mut drill = script(Kind::Drill);
+    people(&mut drill);
+    old(&mut drill).components = set("east");
+    let mut bring = |ids: &[&str]| {
+        let brought = |text: &&str| Brought { component: id(text), health: health("old", id(text)) };
+        old(&mut drill).brought = ids.iter().map(brought).collect();
+        drill.check(&genesis()).map_err(|breach| breach.control)
+    };
+    assert_eq!(bring(&["1.1", "1.2", "2.1", "2.4"]), Ok(()));
+    assert_eq!(bring(&["1.1", "1.2", "1.3", "2.1"]), Err(Control::Rec00));
+    assert_eq!(bring(&["2.1", "2.2", "2.3", "2.4"]), Err(Control::Rec00));
 }

@@ -37,7 +37,7 @@ impl Conductor<'_> {
     }
 
     pub(super) fn print_sheet(&mut self, id: ComponentId) -> Result<Outcome, Halt> {
-        let holder = self.holder(id);
+        let holder = self.actor();
         self.yes("alone", &format!("{holder} alone sees the screen and the printer now? Type yes:"))?;
         let (words, label) = self.component(id)?;
         let failed = |error: &dyn Display| {
@@ -90,7 +90,13 @@ impl Conductor<'_> {
         };
         let (how, words) = self.read(id, medium)?;
         // The worker keeps what it takes: another secret's component must not get there.
-        let read = Mnemonic::parse(words.as_str()).map_err(|error| Halt::Again(error.to_string()))?;
+        let read = match Mnemonic::parse(words.as_str()) {
+            Ok(read) => read,
+            Err(error) => {
+                self.hint(id, error.likely())?;
+                return again(error);
+            }
+        };
         let brought = self.run.script().held.iter().flat_map(|held| &held.brought);
         let health = brought.filter(|brought| brought.component == id).map(|brought| brought.health).next();
         let read = Component::new(read);
@@ -123,9 +129,10 @@ impl Conductor<'_> {
         Ok((how, self.typed_words(id)?))
     }
 
-    fn holder(&self, id: ComponentId) -> String {
-        let set = self.run.script().components.as_ref();
-        set.and_then(|set| set.member(id)).map(|member| member.holder.to_string()).unwrap_or_default()
+    /// Who acts in the current step: of a component its holder.
+    pub(super) fn actor(&self) -> String {
+        let people = self.run.current().map(|step| step.people.as_slice()).unwrap_or_default();
+        people.first().map(ToString::to_string).unwrap_or_default()
     }
 }
 

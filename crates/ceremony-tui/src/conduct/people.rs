@@ -6,8 +6,8 @@ use ceremony::record;
 use ceremony::room::Finding;
 use ceremony::run::{Answer, Deviation, Outcome, PersonSignature, Status};
 use ceremony::secrets;
+use custody::document::CeremonyRecord;
 use custody::name::Name;
-use custody::statement::key_id;
 use custody::{Blob, Hash};
 use keys::device::{self, DeviceKey, SignMessage};
 
@@ -174,13 +174,14 @@ impl Conductor<'_> {
         })
     }
 
-    /// The people of genesis sign the record, once the report is complete. Whoever signed the report before an
-    /// interruption opens their key once more.
-    pub(super) fn sign_record(&mut self) -> io::Result<()> {
-        let Some(mut record) = self.signed.take() else { return Ok(()) };
-        record.participants.clear();
-        let known = |key: &Hash| record::participants(&self.genesis, &[key_id(key)]).is_ok_or_few();
-        let people = self.run.script().people.iter().filter(|person| known(&person.key));
+    /// The record of what was dealt, if shares were: it names the complete report, and the people of genesis sign it.
+    /// Whoever signed the report before an interruption opens their key once more.
+    pub(super) fn sign_record(&mut self) -> io::Result<Option<CeremonyRecord>> {
+        let Some(sealed) = &self.sealed else { return Ok(None) };
+        let report = self.run.report().map_err(io::Error::other)?;
+        let mut record = sealed.finish(report.hash(), self.restored());
+        let people = self.run.script().people.iter();
+        let people = people.filter(|person| record::is_known(&self.genesis, &person.key));
         let people: Vec<(Name, Hash)> = people.map(|person| (person.id.clone(), person.key)).collect();
         for (person, key) in people {
             while !self.hands.iter().any(|hand| hand.public().sign == key) {
@@ -196,8 +197,7 @@ impl Conductor<'_> {
             }
         }
         self.hands.clear();
-        self.signed = Some(record);
-        Ok(())
+        Ok(Some(record))
     }
 
     /// A person signs the report.
@@ -220,16 +220,5 @@ impl Conductor<'_> {
         // use of a ceremony that was given up after all.
         self.hands.push(key);
         Ok(Some(Outcome::Signed { signature }))
-    }
-}
-
-/// Whether a key is of somebody in genesis: one person alone is too few for a record, and no stranger.
-trait Known {
-    fn is_ok_or_few(&self) -> bool;
-}
-
-impl<T> Known for Result<T, record::PeopleError> {
-    fn is_ok_or_few(&self) -> bool {
-        matches!(self, Ok(_) | Err(record::PeopleError::Few(_)))
     }
 }

@@ -17,14 +17,16 @@ use custody::{Blob, Hash, canon};
 use serde::{Deserialize, Serialize};
 
 use super::components::bounded;
-use super::{Conductor, Halt};
+use super::{Conductor, Halt, given};
 use crate::front::{Question, Reply};
+use crate::handover::Package;
 use crate::pdf;
 
 /// The file of the run itself, by which an interrupted ceremony goes on. It holds no secret.
 pub const RUN_FILE: &str = "run.json";
 
-/// Beside it, until the ceremony is over: the record, without or with signatures, and the sealed shares.
+/// Beside it, until the ceremony is over: the record as it was dealt, without report and signatures, and the sealed
+/// shares.
 const KEPT_FILE: &str = "sealed.json";
 
 /// Most bytes of it: what the worker answers has the same limit.
@@ -48,8 +50,6 @@ const FILE_MODE: u32 = 0o600;
 struct Kept {
     record: CeremonyRecord,
     shares: SealedShares,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    signed: Option<CeremonyRecord>,
 }
 
 impl Conductor<'_> {
@@ -68,8 +68,7 @@ impl Conductor<'_> {
         let kept = self.settings.out.join(KEPT_FILE);
         match &self.sealed {
             Some(sealed) => {
-                let signed = self.signed.clone();
-                let all = Kept { record: sealed.record.clone(), shares: sealed.shares.clone(), signed };
+                let all = Kept { record: sealed.record.clone(), shares: sealed.shares.clone() };
                 replace(&kept, &canon::encode(&all).map_err(io::Error::other)?)?;
             }
             None => remove(&kept)?,
@@ -112,7 +111,6 @@ impl Conductor<'_> {
         match self.kept() {
             Ok(kept) => {
                 self.sealed = Some(Sealed { record: kept.record, shares: kept.shares });
-                self.signed = kept.signed;
                 Ok(())
             }
             Err(why) => {
@@ -127,41 +125,20 @@ impl Conductor<'_> {
         let path = self.settings.out.join(KEPT_FILE);
         let kept: Kept =
             canon::decode(&bounded(&path, KEPT_LIMIT_BYTES)?).map_err(|error| error.to_string())?;
-        let outcomes = || {
-            self.run.events().iter().rev().filter_map(|event| match &event.what {
-                Happening::Done { outcome, .. } => Some(outcome),
-                _ => None,
-            })
-        };
-        let nonce = outcomes().find_map(|outcome| match outcome {
-            Outcome::Generated { nonce, .. } | Outcome::Combined { nonce, .. } => Some(*nonce),
+        let sealed = self.run.events().iter().rev().find_map(|event| match &event.what {
+            Happening::Done { outcome: Outcome::SharesSealed { ceremony, .. }, .. } => Some(*ceremony),
             _ => None,
         });
-        let accounts = outcomes().find_map(|outcome| match outcome {
-            Outcome::Restored { accounts, .. } => Some(accounts),
-            _ => None,
-        });
-        let closed = outcomes().find_map(|outcome| match outcome {
-            Outcome::Closed { report } => Some(*report),
-            _ => None,
-        });
-        let own = Some(kept.record.nonce) == nonce
-            && accounts
-                .is_some_and(|accounts| kept.record.slots.iter().map(|slot| &slot.account).eq(accounts))
-            && kept.shares.ceremony == kept.record.id(&self.genesis.hash());
-        let bare = |signed: &CeremonyRecord| CeremonyRecord {
-            recovery: None,
-            participants: Vec::new(),
-            ..signed.clone()
-        };
-        let report = kept.signed.as_ref().and_then(|signed| signed.recovery.as_ref()).map(|own| own.report);
-        let signed =
-            report == closed && kept.signed.as_ref().is_none_or(|signed| bare(signed) == kept.record);
-        if own && signed { Ok(kept) } else { Err("it is not of the saved run".into()) }
+        // The id covers all of the record but these two, which are added when the report is complete.
+        let own = sealed == Some(kept.record.id(&self.genesis.hash()))
+            && sealed == Some(kept.shares.ceremony)
+            && kept.record.participants.is_empty()
+            && kept.record.recovery.is_none();
+        if own { Ok(kept) } else { Err("it is not of the saved run".into()) }
     }
 
     /// The signatures of the rebuilt keys.
-    fn restored(&self) -> Vec<Blob> {
+    pub(super) fn restored(&self) -> Vec<Blob> {
         let restored = |event: &Event| match &event.what {
             Happening::Done { outcome: Outcome::Restored { signatures, .. }, .. } => Some(signatures.clone()),
             _ => None,
@@ -169,18 +146,25 @@ impl Conductor<'_> {
         self.run.events().iter().rev().find_map(restored).unwrap_or_default()
     }
 
-    /// The sealed shares of one co-signer, as a file to carry.
+    /// The sealed shares of one co-signer, as a file to carry or as codes to look at.
     pub(super) fn hand_over(&mut self, cosigner: &Name) -> Result<Outcome, Halt> {
-        let Some(Sealed { shares, .. }) = &self.sealed else {
+        let Some(sealed) = &self.sealed else {
             return Err(Halt::Abort("the sealed shares are gone: hold the ceremony anew".into()));
         };
-        let own = shares.shares.iter().filter(|share| share.holder == *cosigner).cloned().collect();
-        let own = SealedShares { shares: own, ..shares.clone() };
-        let bytes = canon::encode(&own).map_err(|error| Halt::Again(error.to_string()))?;
-        let path = self.settings.out.join(format!("shares-{cosigner}.json"));
-        replace(&path, &bytes).map_err(|error| Halt::Again(error.to_string()))?;
-        let sha256 = Hash::sha256(&bytes);
-        self.front.say(&format!("{}: SHA-256 {sha256}", path.display()))?;
+        let package =
+            Package::of(&sealed.shares, cosigner).map_err(|error| Halt::Abort(error.to_string()))?;
+        let sha256 = package.sha256();
+        let asked =
+            format!("The sealed shares of {cosigner}: a file, or codes on this screen? Type file or screen:");
+        if self.choose("way", &asked, &["file", "screen"])? == "file" {
+            let path = self.settings.out.join(package.file_name());
+            replace(&path, package.bytes()).map_err(|error| Halt::Again(error.to_string()))?;
+            self.front.say(&format!("{}: SHA-256 {sha256}", path.display()))?;
+        } else {
+            self.front.say(&format!("shares of {cosigner}: SHA-256 {sha256}"))?;
+            given(self.front.codes(&package)?)?;
+            self.yes("taken", "Has the other side the whole package? Type yes, or no to choose again:")?;
+        }
         let to =
             self.text("courier", &format!("Who takes the shares of {cosigner}, and compared that hash?"))?;
         Ok(Outcome::HandedOver { sha256, to })
@@ -194,33 +178,28 @@ impl Conductor<'_> {
         replace(&path, &bytes).map_err(|error| Halt::Again(error.to_string()))?;
         self.front.say(&format!("hash of the report: {hash}; everybody writes it down"))?;
         self.yes("report", "Has everybody read the report and written its hash down? Type yes:")?;
-        if let Some(sealed) = &self.sealed
-            && self.run.status() == Status::Running
-        {
-            self.signed = Some(sealed.finish(hash, self.restored()));
-        }
         Ok(Outcome::Closed { report: hash })
     }
 
     /// Writes what the ceremony was held for.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(super) fn finish(&mut self, record: Option<&CeremonyRecord>) -> io::Result<()> {
         let complete = self.run.status() == Status::Complete;
-        if complete && self.run.script().kind.makes_shares() && self.signed.is_none() {
+        if complete && self.run.script().kind.makes_shares() && record.is_none() {
             return Err(io::Error::other(
                 "the record is missing: the program is not whole, install it again",
             ));
         }
-        self.written(Self::write_results)?;
+        self.written(|this| this.write_results(record))?;
         self.front.say(&format!("written {}", self.settings.out.display()))
     }
 
-    fn write_results(&self) -> io::Result<()> {
+    fn write_results(&self, record: Option<&CeremonyRecord>) -> io::Result<()> {
         let out = &self.settings.out;
         let signed = self.run.signed_report().map_err(io::Error::other)?;
         replace(&out.join(REPORT_FILE), &canon::encode(&signed).map_err(io::Error::other)?)?;
         let paper = pdf::report(&signed, self.settings.paper).map_err(io::Error::other)?;
         replace(&out.join(REPORT_PDF), &paper)?;
-        if let (Some(record), Some(sealed)) = (&self.signed, &self.sealed) {
+        if let (Some(record), Some(sealed)) = (record, &self.sealed) {
             ceremony::record::check(record, &self.genesis).map_err(io::Error::other)?;
             let record = canon::encode(&Document::Ceremony(record.clone())).map_err(io::Error::other)?;
             replace(&out.join(RECORD_FILE), &record)?;
@@ -244,8 +223,11 @@ fn named(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}; choose another place, or make room", path.display()))
 }
 
-/// A file that was not there before.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// A file that was not there before, for its owner alone to read.
+///
+/// # Errors
+/// It is there, or cannot be written; the text says what to do.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let open = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let written = open.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.map_err(|error| named(path, &error))

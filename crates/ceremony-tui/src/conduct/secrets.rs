@@ -37,7 +37,12 @@ impl Conductor<'_> {
         }
         let Some(child) = self.child.as_mut() else { return again("the worker is gone") };
         match child.ask(ask, secret) {
-            Ok((Answer::Refused { why }, _)) => again(why),
+            Ok((Answer::Refused { why }, likely)) => {
+                if let Ask::Enter { component } | Ask::ReadBack { component, .. } = ask {
+                    self.hint(*component, Some(likely))?;
+                }
+                again(why)
+            }
             Ok((Answer::Failed { why }, _)) => Err(Halt::Abort(why)),
             Ok(answered) => Ok(answered),
             // The watch may have ended it, and says why.

@@ -2,18 +2,12 @@
 //! without typing all others again. Nothing is put right that nobody asked for.
 
 use ceremony::script::ComponentId;
-use ceremony::slip39::Mnemonic;
+use ceremony::slip39::{self, Mnemonic};
 use keys::locked::LockedBytes;
 
 use super::components::text;
-use super::{Conductor, Halt, again};
+use super::{Conductor, Halt, again, given};
 use crate::image::{TYPED_LIMIT_BYTES, Words};
-
-/// The list of SLIP-0039: no two words have the same first four letters.
-const LIST: &str = include_str!("../../../ceremony/src/slip39/wordlist.txt");
-
-/// How many letters name a word.
-const LETTERS: usize = 4;
 
 impl Conductor<'_> {
     /// Asks for the words of a component until they are one. What was typed stays to be corrected.
@@ -47,10 +41,21 @@ impl Conductor<'_> {
             }
             match Mnemonic::parse(words.as_str()) {
                 Ok(_) => return Ok(words),
-                // The text names words by their number alone.
-                Err(error) => self.front.say(&error.to_string())?,
+                Err(error) => {
+                    // The text names words by their number alone.
+                    self.front.say(&error.to_string())?;
+                    self.hint(id, error.likely())?;
+                }
             }
             so_far = Some(words);
+        }
+    }
+
+    /// Shows the holder alone which words were likely meant, if any are.
+    pub(super) fn hint(&mut self, id: ComponentId, likely: Option<LockedBytes>) -> Result<(), Halt> {
+        match likely.filter(|lines| !lines.expose().is_empty()) {
+            Some(lines) => given(self.front.hints(&self.actor(), &id.to_string(), lines)?),
+            None => Ok(()),
         }
     }
 }
@@ -74,8 +79,7 @@ fn corrected(words: &Words, number: usize, word: &str) -> Result<Words, String> 
 fn complete(words: &Words) -> Result<(Words, usize), String> {
     let mut completed = 0usize;
     let whole = joined(words.as_str().split(' ').map(|word| {
-        let whole = Some(word).filter(|word| word.len() == LETTERS);
-        let whole = whole.and_then(|word| LIST.lines().find(|listed| listed.starts_with(word)));
+        let whole = slip39::complete(word);
         completed = completed.saturating_add(usize::from(whole.is_some_and(|whole| whole != word)));
         whole.unwrap_or(word)
     }))?;

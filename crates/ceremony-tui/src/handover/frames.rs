@@ -4,15 +4,24 @@
 use std::io::Cursor;
 
 use ::image::{GrayImage, ImageFormat, ImageReader, Limits, Luma};
-use qrcodegen::{QrCode, QrCodeEcc};
+use qrcodegen::{QrCode, QrCodeEcc, QrSegment, Version};
 use rqrr::PreparedImage;
 
 use super::{HandoverError, PACKAGE_LIMIT_BYTES, Package};
 use crate::image::{FILE_LIMIT_BYTES, MEMORY_LIMIT_BYTES, SIDE_LIMIT_PIXELS};
 
-/// Most bytes of the package in one code. With the head of the part that makes a code of at most version 11
-/// (61 modules), which a terminal of 80 columns shows and a laptop's camera reads.
+/// Most bytes of the package in one code: with the head of the part as many as a code of [`VERSION`] holds.
 pub const FRAGMENT_BYTES: usize = 100;
+
+/// Every code has this version of ISO/IEC 18004, so that the picture stays in its place: a terminal of 80 columns shows it
+/// and a laptop's camera reads it. At level M it holds 311 capitals and digits.
+const VERSION: u8 = 10;
+
+/// Modules of one side: 17, and 4 for each version.
+pub const MODULES: u16 = 17 + 4 * VERSION as u16;
+
+/// The same with the quiet zone around it: the columns that a terminal needs, and twice the rows.
+pub const SIDE_MODULES: u16 = MODULES + 2 * QUIET_MODULES as u16;
 
 /// Most fragments of a package.
 pub const FRAGMENTS_LIMIT: usize = PACKAGE_LIMIT_BYTES.div_ceil(FRAGMENT_BYTES);
@@ -72,11 +81,6 @@ impl Frame {
         &self.text
     }
 
-    /// Modules of one side, without the quiet zone.
-    pub fn modules(&self) -> i32 {
-        self.code.size()
-    }
-
     fn dark(&self, x: i32, y: i32) -> bool {
         self.code.get_module(x - QUIET_MODULES, y - QUIET_MODULES)
     }
@@ -85,12 +89,15 @@ impl Frame {
         self.code.size() + 2 * QUIET_MODULES
     }
 
-    /// The code in half blocks, two modules to a character, one line to a row. Light modules are drawn and dark ones left
-    /// out: whoever shows it sets white on black, whatever the colours of the terminal are.
-    pub fn half_blocks(&self) -> Vec<String> {
+    /// The code in half blocks: `scale` columns to a module, two modules to as many rows. Light modules are drawn and dark
+    /// ones left out: whoever shows it sets white on black, whatever the colours of the terminal are.
+    pub fn half_blocks(&self, scale: u16) -> Vec<String> {
+        let scale = i32::from(scale.max(1));
+        let side = self.side() * scale;
+        let dark = |x: i32, y: i32| self.dark(x / scale, y / scale);
         let row = |y: i32| -> String {
-            (0..self.side())
-                .map(|x| match (self.dark(x, y), self.dark(x, y + 1)) {
+            (0..side)
+                .map(|x| match (dark(x, y), dark(x, y + 1)) {
                     (false, false) => '█',
                     (false, true) => '▀',
                     (true, false) => '▄',
@@ -98,7 +105,7 @@ impl Frame {
                 })
                 .collect()
         };
-        (0..self.side()).step_by(2).map(row).collect()
+        (0..side).step_by(2).map(row).collect()
     }
 
     /// The code as an image, `scale` pixels to a module.
@@ -151,8 +158,10 @@ impl Iterator for Frames {
         // In capitals, as QR codes have a dense mode for these.
         let text = self.0.next_part().map(|text| text.to_ascii_uppercase()).map_err(part);
         Some(text.and_then(|text| {
-            let code = QrCode::encode_text(&text, QrCodeEcc::Medium).map_err(|_| FrameError::Large)?;
-            Ok(Frame { text, code })
+            let (segments, version) = (QrSegment::make_segments(&text), Version::new(VERSION));
+            let code =
+                QrCode::encode_segments_advanced(&segments, QrCodeEcc::Medium, version, version, None, true);
+            Ok(Frame { text, code: code.map_err(|_| FrameError::Large)? })
         }))
     }
 }
@@ -201,6 +210,11 @@ impl Collector {
             Some(bytes) => Ok(Some(Package::parse(&bytes)?)),
             None => Ok(None),
         }
+    }
+
+    /// How many fragments of the package are known so far.
+    pub fn fragments(&self) -> usize {
+        self.decoder.resolved_fragment_count().unwrap_or_default()
     }
 
     /// As [`Collector::text`], from a PNG or JPEG image of one code.

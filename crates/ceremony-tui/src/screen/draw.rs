@@ -1,19 +1,27 @@
 //! What is drawn: functions of what is to be seen.
 
 use ceremony::script::{Role, Step};
+use custody::name::Name;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph};
 
 use crate::front::{Progress, printable};
+use crate::handover::{Frame as Code, SIDE_MODULES};
 
 /// How many words stand beside each other: 33 in eleven rows.
 const COLUMNS: u16 = 3;
 
 /// Width of a word with its number: two digits, a point, a space, eight letters, and room.
 const WORD_WIDTH: u16 = 15;
+
+/// Columns of the longest hint: two words of eight letters, and what stands around them.
+const HINT_WIDTH: u16 = 44;
+
+/// How something is drawn that one person alone may see: in a rehearsal or not, of a component, the text.
+pub(super) type Private = fn(&mut Frame<'_>, bool, &str, &str);
 
 /// Most lines of a question, of which the last is typed in.
 const QUESTION_LINES: usize = 6;
@@ -162,9 +170,7 @@ pub(super) fn words(frame: &mut Frame<'_>, rehearsal: bool, component: &str, wor
     let count = words.split(' ').count();
     let height = rows(count).div_ceil(COLUMNS);
     let needed = (COLUMNS.saturating_mul(WORD_WIDTH), height.saturating_add(4));
-    if area.width < needed.0 || area.height < needed.1 {
-        let larger = format!("Make the window larger: {} by {}.", needed.0, needed.1);
-        frame.render_widget(Paragraph::new(larger), row(area, 2, 1));
+    if is_too_small(frame, needed, "") {
         return;
     }
     for (number, word) in (0u16..).zip(words.split(' ')) {
@@ -174,6 +180,57 @@ pub(super) fn words(frame: &mut Frame<'_>, rehearsal: bool, component: &str, wor
     }
     let foot = Paragraph::new("Enter: clear the screen");
     frame.render_widget(foot, row(area, area.height.saturating_sub(1), 1));
+}
+
+/// What the words of a component perhaps should be, a line each.
+pub(super) fn hints(frame: &mut Frame<'_>, rehearsal: bool, component: &str, lines: &str) {
+    head(frame, rehearsal, &format!("component {component} · look at the medium before you correct"));
+    let area = frame.area();
+    let needed = (HINT_WIDTH, rows(lines.lines().count()).saturating_add(4));
+    if is_too_small(frame, needed, "") {
+        return;
+    }
+    for (y, line) in (area.y.saturating_add(2)..).zip(lines.lines()) {
+        frame.buffer_mut().set_string(area.x.saturating_add(1), y, line, bold());
+    }
+    let foot = Paragraph::new("Enter: clear the screen");
+    frame.render_widget(foot, row(area, area.height.saturating_sub(1), 1));
+}
+
+/// One of the codes that carry sealed shares, white on black, as large as the window has room for.
+pub(super) fn code(frame: &mut Frame<'_>, rehearsal: bool, holder: &Name, code: &Code) {
+    head(frame, rehearsal, &format!("sealed shares of {holder} · a camera on the other side reads them"));
+    let area = frame.area();
+    let high = area.height.saturating_sub(2);
+    let scale = (area.width / SIDE_MODULES).min(high.saturating_mul(2) / SIDE_MODULES);
+    let needed = (SIDE_MODULES, SIDE_MODULES.div_ceil(2).saturating_add(2));
+    if is_too_small(frame, needed, " Or press a key, and choose the file.") {
+        return;
+    }
+    let style = Style::new().fg(Color::White).bg(Color::Black);
+    let lines: Vec<Line<'_>> =
+        code.half_blocks(scale).into_iter().map(|line| Line::styled(line, style)).collect();
+    let left = area.width.saturating_sub(SIDE_MODULES.saturating_mul(scale)) / 2;
+    let place = Rect { x: area.x.saturating_add(left), width: area.width.saturating_sub(left), ..area };
+    frame.render_widget(Paragraph::new(lines), row(place, 1, high));
+    let foot = Paragraph::new("any key: when the other side has the package");
+    frame.render_widget(foot, row(area, area.height.saturating_sub(1), 1));
+}
+
+/// Whether a window has fewer columns or rows than are needed, which it says then, and what else can be done.
+fn is_too_small(frame: &mut Frame<'_>, needed: (u16, u16), otherwise: &str) -> bool {
+    let area = frame.area();
+    let small = area.width < needed.0 || area.height < needed.1;
+    if small {
+        let larger = format!(
+            "Make the window larger: {} columns by {} rows are needed, it has {} by {}.{otherwise}",
+            needed.0, needed.1, area.width, area.height
+        );
+        let lines: Vec<Line<'_>> =
+            wrap(&larger, usize::from(area.width)).into_iter().map(Line::from).collect();
+        frame.render_widget(Paragraph::new(lines), row(area, 2, area.height));
+    }
+    small
 }
 
 /// Another letter in every cell.
@@ -237,7 +294,11 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
+    use ceremony::files::SealedShares;
+    use custody::canon;
+
     use super::*;
+    use crate::handover::{Frames, Package};
 
     fn drawn(width: u16, height: u16, what: impl FnOnce(&mut Frame<'_>)) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -261,6 +322,9 @@ mod tests {
                 drawn(80, 24, |frame| words(frame, rehearsal, "1.1", &all)),
                 drawn(40, 10, |frame| words(frame, rehearsal, "1.1", &all)),
                 drawn(80, 24, |frame| pattern(frame, rehearsal)),
+                drawn(80, 24, |frame| hints(frame, rehearsal, "1.1", "word 7 is perhaps acid\n")),
+                drawn(80, 40, |frame| code(frame, rehearsal, &holder(), &a_code())),
+                drawn(80, 24, |frame| code(frame, rehearsal, &holder(), &a_code())),
             ];
             for frame in frames {
                 assert_eq!(frame.contains("REHEARSAL"), rehearsal, "{frame}");
@@ -277,6 +341,57 @@ mod tests {
         }
         let small = drawn(44, 24, |frame| words(frame, false, "1.1", &list.join(" ")));
         assert!(!small.contains("word1x") && small.contains("larger"), "{small}");
+    }
+
+    fn holder() -> Name {
+        Name::new("s1").unwrap()
+    }
+
+    fn a_code() -> Code {
+        let shares: SealedShares =
+            canon::decode(include_bytes!("../../../ceremony/tests/vectors/shares.json")).unwrap();
+        let holder = shares.shares[0].holder.clone();
+        Frames::new(&Package::of(&shares, &holder).unwrap()).unwrap().next().unwrap().unwrap()
+    }
+
+    #[test]
+    fn hints_are_all_seen_or_none() {
+        let lines: String =
+            (1..=20).map(|n| format!("word {n:>2} is perhaps academic or acrobat\n")).collect();
+        let frame = drawn(HINT_WIDTH, 24, |frame| hints(frame, false, "1.1", &lines));
+        assert!(lines.lines().all(|line| frame.contains(line)), "{frame}");
+        for (width, height) in [(HINT_WIDTH - 1, 24), (HINT_WIDTH, 23)] {
+            let small = drawn(width, height, |frame| hints(frame, false, "1.1", &lines));
+            assert!(!small.contains("academic") && small.contains("larger"), "{small}");
+        }
+    }
+
+    #[test]
+    fn a_code_fills_the_window_white_on_black_or_says_what_it_needs() {
+        let shown = a_code();
+        // The least window, one that has not room for twice the size, and one that has.
+        for (width, height, scale) in [(65, 35, 1), (130, 66, 1), (129, 67, 1), (130, 67, 2), (200, 101, 3)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| code(frame, false, &holder(), &shown)).unwrap();
+            let buffer = terminal.backend().buffer();
+            let lines = shown.half_blocks(scale);
+            let left = (width - SIDE_MODULES * scale) / 2;
+            for (y, line) in (1..).zip(&lines) {
+                for (x, drawn) in (left..).zip(line.chars()) {
+                    let cell = &buffer[(x, y)];
+                    assert_eq!(cell.symbol(), drawn.to_string(), "{width} by {height}: {x} {y}");
+                    assert_eq!((cell.fg, cell.bg), (Color::White, Color::Black));
+                }
+            }
+            assert!(usize::from(height) >= lines.len() + 2);
+        }
+        for (width, height) in [(64, 35), (65, 34)] {
+            let small = drawn(width, height, |frame| code(frame, false, &holder(), &shown));
+            let text: String = small.split(['"', '\n']).collect::<Vec<_>>().join(" ");
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let needs = format!("65 columns by 35 rows are needed, it has {width} by {height}.");
+            assert!(words.join(" ").contains(&needs), "{small}");
+        }
     }
 
     #[test]

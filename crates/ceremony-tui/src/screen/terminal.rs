@@ -84,3 +84,35 @@ fn give_back() {
         execute!(io::stdout(), Clear(ClearType::All), Clear(ClearType::Purge), LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, mem};
+
+    use ratatui::layout::Rect;
+    use ratatui::{TerminalOptions, Viewport};
+
+    use super::*;
+
+    #[test]
+    fn what_was_shown_is_overwritten_and_what_scrolled_away_is_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("terminal");
+        let out = Out { file: File::create(&path).unwrap(), waiting: Vec::new() };
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 80, 24)) };
+        let mut display = Display(Terminal::with_options(CrosstermBackend::new(out), options).unwrap());
+        let words = ["academic"; 33].join(" ");
+        display.draw(|frame| draw::words(frame, false, "1.1", &words)).unwrap();
+        let shown = fs::read_to_string(&path).unwrap();
+        assert_eq!(shown.matches("academic").count(), 33);
+        display.wipe(false).unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        let wiped = written.strip_prefix(&shown).unwrap();
+        // All lines but the first, which says that the screen is cleared; and xterm's E3, of what scrolled away.
+        assert!(wiped.matches('▒').count() >= 80 * 23 && wiped.ends_with("\x1b[3J"), "{wiped:?}");
+        assert!(!wiped.contains("academic"));
+        assert!(display.0.current_buffer_mut().content.iter().all(|cell| cell.symbol() != "a"));
+        // It would give the terminal of the tests back, which was never taken.
+        mem::forget(display);
+    }
+}

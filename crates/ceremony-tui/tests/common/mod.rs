@@ -2,11 +2,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use ceremony::script::Role;
 use ceremony_tui::rehearsal::{Participant, Table};
 use custody::genesis::Genesis;
+use image::{GrayImage, ImageFormat, Luma};
 use keys::device::DeviceKey;
 use rand_core::OsRng;
 use tempfile::TempDir;
@@ -61,4 +63,23 @@ impl Room {
 
 pub fn program() -> &'static Path {
     Path::new(PROGRAM)
+}
+
+/// What a terminal draws with half blocks, light on dark, as an image: four pixels to a half.
+pub fn drawn(lines: &[String]) -> Vec<u8> {
+    let cells: Vec<Vec<char>> = lines.iter().map(|line| line.chars().collect()).collect();
+    let side = u32::try_from(cells[0].len()).unwrap() * 4;
+    let image = GrayImage::from_fn(side, side, |x, y| {
+        let (column, row) = ((x / 4) as usize, (y / 4) as usize);
+        let light = match cells[row / 2][column] {
+            '█' => true,
+            '▀' => row % 2 == 0,
+            '▄' => row % 2 == 1,
+            _ => false,
+        };
+        Luma([if light { 255 } else { 0 }])
+    });
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
 }

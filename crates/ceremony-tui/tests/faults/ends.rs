@@ -6,7 +6,8 @@ use std::process::Command;
 
 use ceremony::files::SealedShares;
 use ceremony::record;
-use ceremony::script::Kind;
+use ceremony::run::Outcome;
+use ceremony::script::{Afterwards, Kind};
 use ceremony_tui::rehearsal::{Asked, Left, Table};
 use custody::canon;
 
@@ -90,6 +91,49 @@ fn a_worker_that_is_killed_ends_the_ceremony_with_a_report() {
     aborted(&room, &left, "the secret half of the ceremony does not answer");
 }
 
+/// A component that was to be destroyed, of which nothing is left when people give up, cannot go back under a seal.
+#[test]
+fn what_was_destroyed_before_people_gave_up_is_not_put_back_and_the_new_set_stays() {
+    let room = Room::new();
+    let table = room.table();
+    let script = table.script(Kind::Generation, None).unwrap();
+    let made = table.hold(program(), "generation", script, &nothing()).unwrap();
+    let held = || made.held(&["1.1", "1.2", "1.3"], Afterwards::Destroyed).unwrap();
+    let script = || table.script(Kind::Components, Some(held())).unwrap();
+
+    let mut fates = Vec::new();
+    let mut twist = |asked: &Asked<'_>| match (asked.step, asked.id) {
+        ("retire-1.1", "destroyed") => Some("!abort the shredder burns".into()),
+        (step, "fate") => {
+            fates.push(step.to_owned());
+            // The others are whole, and go back under seals.
+            (step == "return-1.1").then(|| "destroyed".into())
+        }
+        _ => None,
+    };
+    let left = table.play(program(), "burning", script(), &made.sheets, &mut twist).unwrap();
+    assert_eq!(fates, ["return-1.1", "return-1.2", "return-1.3"]);
+    aborted(&room, &left, "the shredder burns");
+    let report = left.report().unwrap().report;
+    let outcome =
+        |id: &str| report.operations().find(|(_, step, _)| *step == id).map(|(.., outcome)| outcome);
+    assert_eq!(outcome("return-1.1"), Some(&Outcome::Destroyed));
+    for id in ["return-1.2", "return-1.3"] {
+        assert!(matches!(outcome(id), Some(Outcome::Sealed { .. })), "{id}");
+    }
+    assert_eq!(report.components.len(), 3, "the new set is all there is");
+    assert_eq!(report.script.components, script().components);
+
+    // While the old set is whole its components go back, and nothing else.
+    let mut twist = |asked: &Asked<'_>| {
+        assert_ne!(asked.id, "fate");
+        ((asked.step, asked.id) == ("seal-1.3", "seal")).then(|| "!abort too late today".into())
+    };
+    let left = table.play(program(), "early", script(), &made.sheets, &mut twist).unwrap();
+    aborted(&room, &left, "too late today");
+    assert!(left.report().unwrap().report.components.is_empty());
+}
+
 /// Interrupts where `at` says.
 fn interrupted(table: &Table, name: &str, at: (&str, &str)) -> Left {
     let script = table.script(Kind::Generation, None).unwrap();
@@ -148,6 +192,8 @@ fn blank(of: &Left) -> Left {
         steps: 0,
         deviations: 0,
         said: Vec::new(),
+        hints: Vec::new(),
+        codes: Vec::new(),
         code: None,
         error: String::new(),
     }
@@ -175,12 +221,12 @@ fn sealed_shares_that_were_changed_meanwhile_are_not_used() {
     let left = interrupted(&table, "changed", ("hand-over-s2", "courier"));
     let (hash, kept) = (noted(&left), left.out.join("sealed.json"));
     let text = fs::read_to_string(&kept).unwrap();
-    let nonce = left.said.len();
-    let at = text.find("\"nonce\":\"").unwrap() + 9;
+    // Another commitment: the accounts stay the same, and the shares would not fit.
+    let at = text.find("\"commitments\":[\"").unwrap() + 100;
     let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
     fs::write(&kept, [&text[..at], other, &text[at + 1..]].concat()).unwrap();
     let left = table.resume(program(), "changed", &hash, left, &mut |_| None).unwrap();
-    assert!(said(&left, "it is not of the saved run"), "{nonce}: {:?}", left.said);
+    assert!(said(&left, "it is not of the saved run"), "{:?}", left.said);
     aborted(&room, &left, "were lost or changed");
 }
 

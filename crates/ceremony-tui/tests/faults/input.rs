@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Cursor, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use ceremony::script::{Afterwards, Kind};
@@ -73,7 +74,10 @@ fn wrong_answers_are_named_and_lose_nothing() {
     };
     let mut times = std::collections::BTreeMap::<(String, String), usize>::new();
     let mut steps_of_walter = 0;
+    let out = room.path("table/generation");
+    let mut files = Vec::new();
     let mut twist = |asked: &Asked<'_>| {
+        files.extend(contents(&out));
         let count = times.entry((asked.step.to_owned(), asked.id.to_owned())).or_default();
         *count += 1;
         let words = |component: &str| asked.sheets[component].1.clone();
@@ -101,11 +105,16 @@ fn wrong_answers_are_named_and_lose_nothing() {
             ("read-back-paper-1.2", "words-1.2", 3) => {
                 words("1.2").split(' ').map(|word| &word[..4]).collect::<Vec<_>>().join(" ")
             }
-            ("read-back-paper-1.3", "how", 1..=4) => "image".into(),
+            ("read-back-paper-1.3", "how", 1..=5) => "image".into(),
             ("read-back-paper-1.3", "image", 1) => room.path("no-such.png").display().to_string(),
             ("read-back-paper-1.3", "image", 2) => file("damaged.png", &code(&words("1.3"), true)),
             ("read-back-paper-1.3", "image", 3) => file("cut.png", &code(&words("1.3"), false)[..200]),
-            ("read-back-paper-1.3", "image", 4) => file("code.png", &code(&words("1.3"), false)),
+            // A code of other words than were made.
+            ("read-back-paper-1.3", "image", 4) => {
+                let wrong = replaced(&words("1.3"), 9, other(word(&words("1.3"), 9)));
+                file("wrong.png", &code(&wrong, false))
+            }
+            ("read-back-paper-1.3", "image", 5) => file("code.png", &code(&words("1.3"), false)),
             ("write-1.1", "path", 1) => "/no/such/medium".into(),
             ("read-back-file-1.1", "file", 1) => {
                 let whole = fs::read(asked.file).unwrap();
@@ -168,8 +177,34 @@ fn wrong_answers_are_named_and_lose_nothing() {
     for line in told {
         assert!(!line.split([' ', ',', ':']).any(|word| word.len() > 6 && secret.contains(word)), "{line}");
     }
+    // Their holders are told which words were likely meant, whether they typed or photographed them.
+    let likely = |component: &str, number: usize| {
+        let words = &left.sheets[component].1;
+        format!("{component} word {number} is perhaps {}", word(words, number))
+    };
+    for (component, number) in [("1.1", 7), ("1.2", 5), ("1.3", 9)] {
+        let told = |hint: &&String| hint.starts_with(&likely(component, number));
+        assert_eq!(left.hints.iter().filter(told).count(), 1, "{component}: {:?}", left.hints.len());
+    }
+    // Nobody else is: not in what was said, nor in any file at any time, the report among them.
+    files.extend(contents(&left.out));
+    assert!(files.iter().any(|(name, _)| name == "run.json"));
+    assert!(files.iter().any(|(name, _)| name == "report.json"));
+    let public =
+        left.said.iter().map(|line| ("said", line)).chain(files.iter().map(|(name, text)| (&**name, text)));
+    for (place, text) in public {
+        assert!(!text.contains("is perhaps"), "{place}: {text}");
+    }
+    assert!(!left.error.contains("is perhaps"));
     let report = left.report().unwrap().report;
     assert!(report.components.iter().all(|made| made.verified.len() == 2));
+}
+
+/// The files of a directory as text, if it exists by now.
+fn contents(directory: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(directory).into_iter().flatten().map(|file| file.unwrap().path());
+    let text = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), text(&path))).collect()
 }
 
 /// The printer goes away in the middle of a sheet, which is printed again then.
@@ -218,12 +253,21 @@ fn components_of_another_secret_and_the_same_one_twice_are_refused() {
     let (left, foreign) = (generate("first"), generate("second"));
     let held = left.held(&["1.1", "1.2"], Afterwards::Returned).unwrap();
     let script = table.script(Kind::Drill, Some(held)).unwrap();
-    let mut tries = 0;
+    let (mut tries, mut photographed) = (0, false);
     let mut twist = |asked: &Asked<'_>| {
-        if (asked.step, asked.id) != ("enter-1.2", "words-1.2") {
-            return None;
+        match (asked.step, asked.id) {
+            ("enter-1.2", "words-1.2") => tries += 1,
+            // First a photograph of a sheet with a wrong word.
+            ("enter-1.2", "how") if !photographed => return Some("image".into()),
+            ("enter-1.2", "image") => {
+                photographed = true;
+                let words = &left.sheets["1.2"].1;
+                let path = room.path("wrong.png");
+                fs::write(&path, code(&replaced(words, 3, other(word(words, 3))), false)).unwrap();
+                return Some(path.display().to_string());
+            }
+            _ => return None,
         }
-        tries += 1;
         match tries {
             1 => Some(foreign.sheets["1.2"].1.clone()),
             2 => Some(left.sheets["1.1"].1.clone()),
@@ -234,5 +278,7 @@ fn components_of_another_secret_and_the_same_one_twice_are_refused() {
     assert_eq!(drill.code, Some(0), "{}", drill.error);
     assert!(said(&drill, "of component 1.2 of another secret"), "{:?}", drill.said);
     assert!(said(&drill, "the words of component 1.1, and not 1.2"), "{:?}", drill.said);
+    let hint = format!("1.2 word 3 is perhaps {}", word(&left.sheets["1.2"].1, 3));
+    assert!(drill.hints.iter().any(|told| told.starts_with(&hint)), "{:?}", drill.hints.len());
     assert_eq!(tries, 3);
 }

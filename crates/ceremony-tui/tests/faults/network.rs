@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ceremony::room::FindingKind;
-use ceremony::script::Kind;
+use ceremony::script::{Afterwards, Kind};
 use ceremony_tui::rehearsal::Asked;
 
 use crate::common::Room;
@@ -32,8 +32,18 @@ fn run(program: &str, arguments: &[&str]) -> Result<Output, String> {
 
 #[test]
 fn a_link_that_comes_up_erases_and_aborts() {
+    in_a_namespace("network::while_there_are_secrets");
+}
+
+#[test]
+fn a_link_that_came_up_after_the_inspection_erases_and_aborts() {
+    in_a_namespace("network::before_there_are_secrets");
+}
+
+/// Runs a test of this file in a network namespace of its own.
+fn in_a_namespace(test: &str) {
     let this = std::env::current_exe().unwrap();
-    let inside = ["--", this.to_str().unwrap(), "--ignored", "--exact", "network::inside", "--nocapture"];
+    let inside = ["--", this.to_str().unwrap(), "--ignored", "--exact", test, "--nocapture"];
     let root = run("id", &["-u"]).unwrap().stdout.starts_with(b"0\n");
     let alone: &[&str] = if root { &["-n", "-m"] } else { &["-r", "-n", "-m"] };
     let told = run("unshare", &[alone, &inside].concat()).unwrap_or_else(|error| panic!("{error}"));
@@ -41,13 +51,44 @@ fn a_link_that_comes_up_erases_and_aborts() {
     assert!(told.contains("1 passed"), "{told}");
 }
 
-#[test]
-#[ignore = "the test above runs it in a namespace of its own"]
-fn inside() {
-    let ip = |arguments: &str| run("ip", &arguments.split(' ').collect::<Vec<_>>());
+fn ip(arguments: &str) -> Result<Output, String> {
+    run("ip", &arguments.split(' ').collect::<Vec<_>>())
+}
+
+/// A network card of the namespace, without a link.
+fn cable() {
     // Of the network, /sys shows the namespace in which it was mounted.
     run("mount", &["-t", "sysfs", "none", "/sys"]).unwrap();
     ip("link add cable type dummy").or_else(|_| ip("link add cable type veth peer name plug")).unwrap();
+}
+
+/// The watch begins with the machine as people accepted it, not as it is when the first secret comes.
+#[test]
+#[ignore = "a test above runs it in a namespace of its own"]
+fn before_there_are_secrets() {
+    cable();
+    let room = Room::new();
+    let table = room.table();
+    let script = table.script(Kind::Generation, None).unwrap();
+    let made = table.hold(program(), "generation", script, &nothing()).unwrap();
+    let held = made.held(&["1.1", "1.2"], Afterwards::Returned).unwrap();
+    let script = table.script(Kind::Drill, Some(held)).unwrap();
+    let mut twist = |asked: &Asked<'_>| {
+        if (asked.step, asked.id) == ("open-1.1", "seal") {
+            assert!(children(asked.process).is_empty(), "there are no secrets yet");
+            ip("link set cable up").unwrap();
+        }
+        None
+    };
+    let left = table.play(program(), "drill", script, &made.sheets, &mut twist).unwrap();
+    assert!(said(&left, "Something came up in the machine"), "{:?}", left.said);
+    aborted(&room, &left, "cable is up");
+}
+
+#[test]
+#[ignore = "a test above runs it in a namespace of its own"]
+fn while_there_are_secrets() {
+    cable();
 
     let room = Room::new();
     let table = room.table();

@@ -464,8 +464,9 @@ impl Run {
         self.go_on_with(list);
     }
 
-    /// Whether it was given up when the new components were complete and an old one was, or may be, destroyed.
-    pub(super) fn keeps_new(&self) -> bool {
+    /// Whether it was given up when the new components were complete and an old one was, or may be, destroyed: then
+    /// [`Action::Return`] takes `Destroyed`, too.
+    pub fn keeps_new(&self) -> bool {
         let replaced = |held: &Held| held.afterwards == Afterwards::Destroyed;
         self.status == Status::Aborting
             && self.progress.attempt.restored

@@ -6,16 +6,13 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::mnemonic::fits;
-use super::words;
+use super::words::{self, LETTERS_MIN};
 
 /// Most words that one hint has.
 const WORDS_LIMIT: usize = 2;
 
 /// Most letters that may be wrong in a word, for another one to be a hint.
 const LETTERS_LIMIT: usize = 2;
-
-/// No two words of the list begin with the same letters, as many as the shortest word has.
-const LETTERS_MIN: usize = 4;
 
 /// Longest typed text that is compared with the list, in bytes; the distance of longer text is too great.
 const TYPED_LIMIT: usize = words::LETTERS_MAX + LETTERS_LIMIT;

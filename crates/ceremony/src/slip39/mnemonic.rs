@@ -113,6 +113,17 @@ impl WordsError {
             _ => &[],
         }
     }
+
+    /// The hints as text in locked memory, a line each, if there are any: show it to the holder alone.
+    pub fn likely(&self) -> Option<LockedBytes> {
+        let lines: Vec<Zeroizing<String>> =
+            self.hints().iter().map(|hint| Zeroizing::new(hint.to_string())).collect();
+        let length = lines.iter().map(|line| line.len().saturating_add(1)).sum();
+        let mut all = LockedBytes::zeroed(length).ok()?;
+        let bytes = lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
+        all.expose_mut().iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+        Some(all)
+    }
 }
 
 fn numbers(hints: &[Hint]) -> String {

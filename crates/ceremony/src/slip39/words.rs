@@ -10,11 +10,20 @@ const LIST: &str = include_str!("wordlist.txt");
 /// Longest word in letters.
 pub(super) const LETTERS_MAX: usize = 8;
 
+/// Shortest word in letters, and as many as tell a word from all others.
+pub(super) const LETTERS_MIN: usize = 4;
+
 /// A word as one number: its letters in small type from the highest byte on, then zeros.
 pub(super) type Packed = u64;
 
 /// The list once more, each word packed.
 static WORDS: LazyLock<Vec<Packed>> = LazyLock::new(|| all().filter_map(pack).collect());
+
+/// The word that its first four letters name, in small type: no two words of the list have the same ones. Any other
+/// number of letters names none.
+pub fn complete(letters: &str) -> Option<&'static str> {
+    all().find(|word| letters.len() == LETTERS_MIN && word.starts_with(letters))
+}
 
 /// The words of the list.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
@@ -90,6 +99,18 @@ mod tests {
             assert_eq!(pack(other).and_then(find), None, "{other}");
         }
         assert_eq!(pack("academics"), None);
+    }
+
+    #[test]
+    fn four_letters_name_a_word_and_no_other_number_does() {
+        for word in all() {
+            assert_eq!(complete(&word[..4]), Some(word));
+            assert_eq!(complete(&word[..3]), None);
+            assert_eq!(complete(word), (word.len() == 4).then_some(word));
+        }
+        for other in ["", "zzzz", "ACAD", "aca\u{e4}"] {
+            assert_eq!(complete(other), None, "{other}");
+        }
     }
 
     /// The place of a word by an ordinary search.
