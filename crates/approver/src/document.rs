@@ -1,10 +1,14 @@
 //! Documents in words.
 
+use std::collections::BTreeSet;
+
 use custody::Hash;
 use custody::anchors::{Gone, OtherAnchor, OtherAnchors};
 use custody::document::{Document, Kind};
 use custody::effects::{Decoder as _, Effects, Inclusion, OutPoint};
+use custody::name::Name;
 use custody::policy::{Governance, PolicyRule, describe};
+use custody::resharing::Resharing;
 
 use crate::replica::Replica;
 use crate::text::{chunks, harmless, plain, sats, time};
@@ -101,7 +105,35 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
         Document::Resume(resume) => resume.freezes.iter().map(|f| field("lifts freeze", f)).collect(),
         Document::Revocation(revocation) => vec![field("revokes key", revocation.key)],
         Document::Client(client) => vec![field("name", labels.shown(&client.name))],
+        Document::Resharing(resharing) => reshared(resharing, replica),
     }
+}
+
+/// Who holds shares of which wallets, before and after.
+fn reshared(resharing: &Resharing, replica: &Replica) -> Fields {
+    let state = replica.state();
+    let mut out = vec![
+        field("ceremony", resharing.ceremony),
+        field("nonce", resharing.nonce),
+        field("dealt by", names(&resharing.dealers)),
+        field("held afterwards by", names(&resharing.holders)),
+    ];
+    let accounts = (0..).map_while(|slot| state.dealt(&resharing.ceremony, slot));
+    let before: BTreeSet<&Name> = accounts.flat_map(|(_, slot)| &slot.holders).collect();
+    out.extend(before.iter().filter(|h| !resharing.holders.contains(h)).map(|h| field("loses its share", h)));
+    out.extend(resharing.holders.iter().filter(|h| !before.contains(h)).map(|h| field("gets a share", h)));
+    let wallets = state.documents().filter_map(|found| match &found.document {
+        Document::Wallet(wallet) if wallet.ceremony == resharing.ceremony => {
+            Some(field("wallet", &wallet.id))
+        }
+        _ => None,
+    });
+    out.extend(wallets);
+    if let Some((open, _)) = state.resharing_of(&resharing.ceremony).filter(|(id, _)| !state.is_reshared(id))
+    {
+        out.push(field("ends resharing", open));
+    }
+    out
 }
 
 /// Which request, its anchors before and after, and of each transaction that was authorised for it why it

@@ -6,11 +6,12 @@ use bitcoin::consensus::Params;
 use bitcoin::key::{PublicKey, XOnlyPublicKey};
 use bitcoin::secp256k1::{self, Secp256k1, VerifyOnly};
 use bitcoin::{AddressType, Network, Script, ScriptBuf};
+use custody::Blob;
 use custody::effects::{
     AccountKey, Branch, ConfirmationProof, Confirmed, DecodeError, Decoder, Effects, PinnedHeader, Sats,
 };
 
-use crate::{proof, raw};
+use crate::{proof, raw, shares};
 
 /// The networks: the library's name, ours, and the CAIP-2 id (namespace `bip122`: the first 32 hex
 /// digits of the hash of the genesis block).
@@ -107,6 +108,14 @@ impl Decoder for BitcoinDecoder {
         let message = secp256k1::Message::from_digest(*message);
         let (key, _) = key.x_only_public_key();
         self.secp.verify_schnorr(&signature, &message, &key).is_ok()
+    }
+
+    fn redeals(&self, shared: &[Blob], dealers: &[u32], dealer: u32, dealt: &[Blob]) -> bool {
+        shares::redeals(&self.secp, shared, dealers, dealer, dealt).is_some_and(|same| same)
+    }
+
+    fn add_commitments(&self, lists: &[&[Blob]]) -> Option<Vec<Blob>> {
+        shares::add(lists)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod digest;
 pub mod finish;
 mod proof;
 pub mod raw;
+mod shares;
 
 pub use decoder::BitcoinDecoder;
 pub use digest::Digest;

@@ -94,6 +94,8 @@ impl State {
             next_index: Table::new("next-index"),
             allocations: Table::new("allocation"),
             observations: Table::new("observation"),
+            resharings: Table::new("resharing"),
+            deals: Table::new("deal"),
         };
         let genesis = Arc::clone(&state.genesis);
         let people = genesis.people.iter().cloned().map(Document::Person);
@@ -295,6 +297,9 @@ impl State {
             Body::Supports(supports) => self.supports(supports, owner).map_err(rejected),
             Body::Activate(activate) => self.activate(activate, owner, decoder),
             Body::Observe(observe) => self.observe(observe, owner).map_err(rejected),
+            Body::Offer(offer) => self.offer(offer, owner),
+            Body::Deal(deal) => self.deal(deal, owner, decoder),
+            Body::Erased(erased) => self.erased(erased, owner),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::canon;
 use crate::effects::{AccountKey, PinnedHeader};
 use crate::name::Name;
 use crate::policy::Policy;
+use crate::resharing::Resharing;
 
 /// A document.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub enum Document {
     Revocation(Revocation),
     /// Somebody whose coins are held.
     Client(Client),
+    /// Has shares dealt anew.
+    Resharing(Resharing),
 }
 
 /// The kind of a document.
@@ -79,6 +82,8 @@ pub enum Kind {
     Revocation,
     /// [`Document::Client`].
     Client,
+    /// [`Document::Resharing`].
+    Resharing,
 }
 
 /// What the mechanism does with one kind.
@@ -117,6 +122,7 @@ pub const TABLE: &[Row] = &[
     row(Kind::Resume, false, false, true),
     row(Kind::Revocation, false, false, true),
     Row { since: 2, ..row(Kind::Client, true, true, true) },
+    Row { since: 2, ..row(Kind::Resharing, true, true, true) },
 ];
 
 impl Kind {
@@ -142,6 +148,7 @@ impl Kind {
             Self::Resume => "resume",
             Self::Revocation => "revocation",
             Self::Client => "client",
+            Self::Resharing => "resharing",
         }
     }
 }
@@ -164,6 +171,7 @@ impl Document {
             Self::Resume(_) => Kind::Resume,
             Self::Revocation(_) => Kind::Revocation,
             Self::Client(_) => Kind::Client,
+            Self::Resharing(_) => Kind::Resharing,
         }
     }
 
@@ -192,6 +200,7 @@ impl Document {
             Self::Cosigner(c) => c.name.to_string(),
             Self::Anchors(a) => a.lineage.to_string(),
             Self::Client(c) => c.id.to_string(),
+            Self::Resharing(r) => r.ceremony.to_string(),
             Self::Ceremony(_) | Self::Resume(_) | Self::Revocation(_) => self.hash().to_string(),
         }
     }

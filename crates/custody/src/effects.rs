@@ -252,4 +252,13 @@ pub trait Decoder {
 
     /// Verifies a BIP-340 signature of the account key itself (its x coordinate) over `message`.
     fn schnorr_ok(&self, account: &AccountKey, message: &[u8; 32], signature: &[u8]) -> bool;
+
+    /// Whether `dealt` are commitments by which a holder shares its own share anew: points of the curve, the
+    /// first of them the share of holder `dealer`, as the commitments `shared` have it, times its Lagrange coefficient at
+    /// 0 among the share identifiers `dealers`.
+    fn redeals(&self, shared: &[Blob], dealers: &[u32], dealer: u32, dealt: &[Blob]) -> bool;
+
+    /// Adds commitments up, coefficient by coefficient. Nothing where one is no point, where two lists differ in
+    /// length, or where a sum is the point at infinity.
+    fn add_commitments(&self, lists: &[&[Blob]]) -> Option<Vec<Blob>>;
 }

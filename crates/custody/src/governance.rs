@@ -189,6 +189,7 @@ impl State {
                 }
             }
             Document::Revocation(revocation) => self.retire_key(&revocation.key, false),
+            Document::Resharing(resharing) => self.begin_resharing(resharing),
             Document::Policy(_)
             | Document::Group(_)
             | Document::Destination(_)
@@ -235,6 +236,8 @@ impl State {
                 threshold: record.threshold,
                 proved: BTreeSet::new(),
                 wallet: None,
+                reshares: None,
+                superseded: None,
             };
             self.slots.put(&mut self.facts, (ceremony, i), record);
         }
@@ -289,6 +292,7 @@ impl State {
                 sound(!cosigner, "a co-signer's keys change by its own document")
             }
             Document::Client(_) => Ok(()),
+            Document::Resharing(resharing) => self.check_resharing(resharing),
         }
     }
 
@@ -341,11 +345,12 @@ impl State {
     fn check_wallet(&self, wallet: &Wallet) -> Result<(), Refusal> {
         let ceremony = |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into());
         let slot = self.slots.get(&(wallet.ceremony, wallet.slot));
+        let slot = slot.filter(|slot| slot.reshares.is_none());
         let slot =
             slot.ok_or_else(|| Refusal::new(Rule::Ceremony, "no approved ceremony dealt such an account"))?;
         ceremony(slot.wallet.as_ref().is_none_or(|w| *w == wallet.id), "another wallet is on this account")?;
         ceremony(
-            self.proved_everywhere(slot),
+            self.slot_of(wallet).is_some_and(|used| self.proved_everywhere(used)),
             "not every set of holders has proved yet that it can sign: wait for the signers",
         )?;
         let same =
@@ -441,6 +446,9 @@ impl State {
         // Votes of a height are checked under one set of keys, so those stay until sets can change.
         let same = (old.vote, old.cosign, old.tls) == (card.vote, card.cosign, card.tls);
         sound(same, "only the statement, frame and sealing keys change by a card")?;
+        // Whoever says that what was sealed to it is gone relies on that (P4).
+        let sealed = card.seal != old.seal || self.clock.rules < 2;
+        sound(sealed, "each epoch has a sealing key of its own")?;
         self.check_fresh_keys(&Owner::Cosigner(card.name.clone()), &card.keys())
     }
 
@@ -508,6 +516,7 @@ impl State {
         let sound =
             |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into()).map_err(Fault::Rejected);
         sound(matches!(owner, Owner::Cosigner(_)), "only co-signers prove shares")?;
+        self.check_proof_wanted(&activate.ceremony, &slot).map_err(Fault::Rejected)?;
         let holders = &activate.holders;
         let sorted = holders.is_sorted_by(|a, b| a < b);
         let count = u32::try_from(holders.len()).unwrap_or(u32::MAX);
@@ -518,6 +527,7 @@ impl State {
         sound(ok, "the signature does not verify under the account key")?;
         slot.proved.insert(holders.clone());
         self.slots.put(&mut self.facts, key, slot);
+        self.switch(activate.ceremony, activate.slot);
         Ok(())
     }
 }

@@ -34,6 +34,7 @@ pub mod name;
 pub mod payment;
 pub mod policy;
 pub mod quorum;
+pub mod resharing;
 pub mod rule;
 pub mod rule_set;
 pub mod state;

@@ -119,6 +119,10 @@ rules! {
     Ceremony = "GEN-03.ceremony",
     /// An account's key was rebuilt from recovery components and signed a challenge, before any address of it.
     Restored = "REC-01.restored" since 2,
+    /// Shares are dealt anew as a quorum ordered, by holders, of the same key, to co-signers who then all prove them.
+    Resharing = "P30.resharing" since 2,
+    /// A co-signer says that it erased shares only when they, and the key that they were sealed to, are out of use.
+    Erased = "P4.erased" since 2,
     /// The rule set is one that this program has.
     RuleSet = "P29.rule-set",
     /// What was asked or proposed under an earlier rule set has lapsed.

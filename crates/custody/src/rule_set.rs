@@ -25,6 +25,8 @@ const ADDED: &[(u32, &str)] = &[
     (2, "so does a cancel by any person, of what a machine asked for"),
     (2, "field recovery of a ceremony record"),
     (2, "networks signet, testnet4"),
+    (2, "statements offer, deal, erased"),
+    (2, "a card changes the sealing key"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

@@ -19,6 +19,7 @@ use crate::map::MerkleMap;
 use crate::name::Name;
 use crate::payment::{Request, TypedTransaction};
 use crate::policy::{Groups, Policy};
+use crate::resharing::{Deal, ResharingRecord};
 use crate::statement::{Scope, key_id};
 use crate::table::Table;
 use crate::tree::Frontier;
@@ -213,6 +214,21 @@ pub struct SlotRecord {
     pub proved: BTreeSet<Vec<Name>>,
     /// The wallet on it.
     pub wallet: Option<Name>,
+    /// The ceremony whose account it is, where a resharing dealt these shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reshares: Option<Hash>,
+    /// What took the place of these shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Superseded>,
+}
+
+/// Shares that are out of use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Superseded {
+    /// The resharing whose shares took their place.
+    pub by: Hash,
+    /// Log time.
+    pub at: u64,
 }
 
 /// A run of allocated addresses.
@@ -279,6 +295,8 @@ pub struct State {
     pub(crate) next_index: Table<(Name, Branch), u32>,
     pub(crate) allocations: Table<(Name, Branch, u32), Allocation>,
     pub(crate) observations: Table<Name, Observation>,
+    pub(crate) resharings: Table<Hash, ResharingRecord>,
+    pub(crate) deals: Table<(Hash, u32), BTreeMap<Name, Deal>>,
 }
 
 impl Groups for State {
@@ -427,7 +445,7 @@ impl State {
         &self.anchors
     }
 
-    /// Dealt accounts by ceremony and position.
+    /// Dealt accounts by ceremony, or resharing, and position.
     pub fn slots(&self) -> &Table<(Hash, u32), SlotRecord> {
         &self.slots
     }
@@ -435,6 +453,16 @@ impl State {
     /// Runs of allocated addresses by wallet, branch and first index.
     pub fn allocations(&self) -> &Table<(Name, Branch, u32), Allocation> {
         &self.allocations
+    }
+
+    /// Resharings by the hash that names their shares.
+    pub fn resharings(&self) -> &Table<Hash, ResharingRecord> {
+        &self.resharings
+    }
+
+    /// What was dealt in resharings that are not complete, by resharing, position of the account, and dealer.
+    pub fn deals(&self) -> &Table<(Hash, u32), BTreeMap<Name, Deal>> {
+        &self.deals
     }
 
     /// The last anchored head of each observation log.
@@ -447,9 +475,9 @@ impl State {
         self.next_index.get(&(wallet.clone(), branch)).copied().unwrap_or(0)
     }
 
-    /// The dealt account under a wallet.
+    /// The dealt account under a wallet, with the shares that sign for it now.
     pub fn slot_of(&self, wallet: &Wallet) -> Option<&SlotRecord> {
-        self.slots.get(&(wallet.ceremony, wallet.slot))
+        self.dealt(&wallet.ceremony, wallet.slot).map(|(_, slot)| slot)
     }
 
     /// A key that the log knows, revoked or not.

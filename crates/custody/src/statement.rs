@@ -10,6 +10,7 @@ use crate::canon;
 use crate::document::Document;
 use crate::name::Name;
 use crate::payment::{Allocate, Authorise, Request};
+use crate::resharing::{Deal, Erased, Offer};
 use crate::rule::{Refusal, Rule, ensure};
 
 /// The DSSE payload type of every statement.
@@ -56,6 +57,12 @@ pub enum Body {
     Activate(Activate),
     /// Anchors the head of an observation log (P7, since rule set 2).
     Observe(Observe),
+    /// A co-signer offers a key for the shares that it is to hold (P30, since rule set 2).
+    Offer(Offer),
+    /// A co-signer shares its share of an account anew (P30, since rule set 2).
+    Deal(Deal),
+    /// A co-signer erased the shares that others replaced (P4, since rule set 2).
+    Erased(Erased),
 }
 
 impl Body {
@@ -78,6 +85,9 @@ impl Body {
             Self::Supports(_) => "supports",
             Self::Activate(_) => "activate",
             Self::Observe(_) => "observe",
+            Self::Offer(_) => "offer",
+            Self::Deal(_) => "deal",
+            Self::Erased(_) => "erased",
         }
     }
 
@@ -87,7 +97,7 @@ impl Body {
             Self::Propose(propose) => propose.document.since(),
             Self::Freeze(freeze) if freeze.scope != Scope::Everything => 2,
             Self::Request(request) if request.client.is_some() => 2,
-            Self::Observe(_) => 2,
+            Self::Observe(_) | Self::Offer(_) | Self::Deal(_) | Self::Erased(_) => 2,
             _ => 1,
         }
     }
@@ -165,7 +175,7 @@ pub struct Supports {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Activate {
-    /// The hash of the ceremony record.
+    /// The hash of the ceremony record, or of the resharing that dealt the shares since.
     pub ceremony: Hash,
     /// The position of the account in it.
     pub slot: u32,

@@ -116,6 +116,16 @@ fn chain_id(account: &AccountKey, branch: Branch) -> Hash {
     Hash::of("keyward/derived-chain", &parts.concat())
 }
 
+/// The output keys of some indices of a chain of addresses, derived by all processors.
+pub(crate) fn derive_all(
+    decoder: &(dyn Decoder + Sync),
+    account: &AccountKey,
+    branch: Branch,
+    indices: Range<u32>,
+) -> Result<Vec<OutputKey>, DecodeError> {
+    Chain { decoder, account, branch }.derive(indices)
+}
+
 /// A chain of addresses, to be derived.
 struct Chain<'a> {
     decoder: &'a (dyn Decoder + Sync),

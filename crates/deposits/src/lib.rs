@@ -30,6 +30,7 @@ mod event;
 mod follower;
 mod mempool;
 mod node;
+mod own;
 mod record;
 mod rules;
 mod state;
@@ -40,6 +41,7 @@ pub use derived::{KEYS_PER_BLOCK, KEYS_TRIED, KeyFiles};
 pub use event::{Block, BlockError, Event, House, Screening, With};
 pub use follower::{Cursor, Follower, Next, REMEMBERED_BLOCKS, ResumeError, SIGHTINGS_LIMIT};
 pub use node::{Deployment, LAG_LIMIT_BLOCKS, NodeState, Report};
+pub use own::{Own, Reading};
 pub use record::{DepositRecord, HISTORY_LIMIT, Line};
 pub use rules::{
     COINBASE_CONFIRMATIONS, CONFIRMATIONS_LIMIT, DEFAULT_CONFIRMATIONS, DEFAULT_LEAST, Row, Rules, RulesError,

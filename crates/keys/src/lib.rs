@@ -7,7 +7,7 @@
 //!
 //! Secrets rest in [`locked::LockedBytes`]. While a key is being used, parts of it also pass
 //! through registers and the stack. A ceremony works on [`locked::on_locked_stack`], which is wiped as a
-//! whole, under [`locked::WipingAllocator`]; a co-signer relies on the libraries, which wipe what they own.
+//! whole, under [`locked::WipingAllocator`]; a co-signer has that allocator too.
 
 #![cfg_attr(
     not(test),
@@ -25,9 +25,11 @@
 pub mod cosigner;
 pub mod device;
 mod hd;
+pub mod hedged;
 pub mod lockbox;
 pub mod locked;
 pub mod purpose;
+pub mod reshare;
 pub mod round;
 pub mod seal;
 pub mod seed;

@@ -27,6 +27,8 @@ type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
 pub enum SealDomain {
     /// A key share, by the ceremony to its holder.
     Share,
+    /// A part of a share, by a dealer of a resharing to its holder (`P30`).
+    Part,
     /// A frame between two co-signers (`P28`).
     Frame,
 }
@@ -35,6 +37,7 @@ impl SealDomain {
     fn info(self) -> &'static [u8] {
         match self {
             Self::Share => b"keyward/seal/share/v1",
+            Self::Part => b"keyward/seal/part/v1",
             Self::Frame => b"keyward/seal/frame/v1",
         }
     }
@@ -90,7 +93,8 @@ impl SealKey {
         self.public
     }
 
-    pub(crate) fn expose(&self) -> &[u8] {
+    /// The private key, to be sealed into a vault.
+    pub fn expose(&self) -> &[u8] {
         self.secret.expose()
     }
 }

@@ -64,6 +64,12 @@ pub enum ShareError {
     /// The share does not fit the commitments.
     #[error("the share of {0} does not fit the public commitments; have it dealt again")]
     Wrong(Name),
+    /// The holder cannot deal its share anew.
+    #[error("the dealers must be {0} different holders of the account, this one among them")]
+    Dealers(u16),
+    /// What a dealer dealt anew does not fit its commitments.
+    #[error("the part of {0} does not fit its commitments; have it dealt anew without {0}")]
+    WrongPart(Name),
     /// See [`NoKey`].
     #[error(transparent)]
     NoKey(#[from] NoKey),
@@ -195,16 +201,27 @@ pub fn deal(
     names: &[Name],
     rng: &mut impl CryptoRngCore,
 ) -> Result<Dealt, ShareError> {
+    split(secret.secret().expose(), &secret.public(), threshold, names, rng)
+}
+
+/// Splits a scalar, the private key of `account`, as [`deal`] says.
+pub(crate) fn split(
+    scalar: &[u8],
+    account: &AccountKey,
+    threshold: u16,
+    names: &[Name],
+    rng: &mut impl CryptoRngCore,
+) -> Result<Dealt, ShareError> {
     check_holders(threshold, names)?;
     let range = || ShareError::Threshold { threshold, holders: names.len() };
     let count = u16::try_from(names.len()).map_err(|_| range())?;
-    let key = frost::SigningKey::deserialize(secret.secret().expose()).map_err(|_| ShareError::Malformed)?;
+    let key = frost::SigningKey::deserialize(scalar).map_err(|_| ShareError::Malformed)?;
     let dealt = frost::keys::split(&key, count, threshold, IdentifierList::Default, rng);
     let (dealt, _) = dealt.map_err(|_| range())?;
     let commitment =
         dealt.values().next().and_then(|share| share.commitment().serialize().ok()).ok_or_else(range)?;
     let public = SharePublic {
-        account: secret.public(),
+        account: account.clone(),
         threshold,
         holders: names.to_vec(),
         commitments: commitment.into_iter().map(Blob).collect(),
@@ -214,7 +231,7 @@ pub fn deal(
         let share = dealt.get(&public.identifier(name)?).ok_or_else(range)?;
         let mut bytes = Zeroizing::new(share.signing_share().serialize());
         let share = ShareSecret(LockedBytes::take(&mut bytes)?);
-        // The dealer checks as a holder will: nothing leaves the ceremony that would be refused.
+        // The dealer checks as a holder will: nothing leaves it that would be refused.
         shares.push((name.clone(), ShareSecret::open(share.expose(), &public, name)?.into_secret()));
     }
     Ok(Dealt { public, shares })
@@ -352,7 +369,7 @@ fn identifier(position: usize) -> Option<Identifier> {
     Identifier::try_from(u16::try_from(position).ok()?.checked_add(1)?).ok()
 }
 
-fn scalar(bytes: &[u8]) -> Result<Scalar, ShareError> {
+pub(crate) fn scalar(bytes: &[u8]) -> Result<Scalar, ShareError> {
     let bytes: &[u8; 32] = bytes.try_into().map_err(|_| ShareError::Malformed)?;
     let mut repr = FieldBytes::from(*bytes);
     let scalar = Option::<Scalar>::from(Scalar::from_repr(repr));

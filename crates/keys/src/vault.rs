@@ -28,6 +28,8 @@ pub enum VaultKind {
     CosignerKeys,
     /// One key share ([`crate::share::HeldShare`]); the public part beside it says of which account.
     Share,
+    /// The key that a co-signer made for one resharing ([`crate::seal::SealKey`]).
+    Offer,
 }
 
 /// What a file is, for whom, and in which deployment. It stands in the file and is authenticated:

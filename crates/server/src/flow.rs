@@ -458,7 +458,7 @@ impl View<'_> {
     pub fn to_prove(&self, kept: impl Fn(&Hash, u32, &Name) -> bool) -> Vec<Want> {
         let mut wants = Vec::new();
         for ((ceremony, place), slot) in self.state.slots().iter() {
-            if self.state.proved_everywhere(slot) {
+            if slot.superseded.is_some() || self.state.proved_everywhere(slot) {
                 continue;
             }
             let threshold = usize::try_from(slot.threshold).unwrap_or(usize::MAX);

@@ -15,7 +15,11 @@ mod command;
 use std::process::ExitCode;
 
 use command::{Failure, Options, init, rekey, run};
-use keys::locked::harden_process;
+use keys::locked::{WipingAllocator, harden_process};
+
+/// Whatever a library leaves in memory that it frees is wiped: shares that are dealt anew pass through some.
+#[global_allocator]
+static ALLOCATOR: WipingAllocator = WipingAllocator;
 
 const HELP: &str = "\
 keyward-signer: a co-signer of a Keyward deployment

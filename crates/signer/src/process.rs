@@ -16,7 +16,9 @@ use rand_core::{OsRng, RngCore as _};
 use wire::message::{FromCosigner, ToCosigner};
 use wire::{Connection, Listener, TlsKey, WireError};
 
-use crate::cosigner::{Asker, Cosigner, Disk, Effect, Event, File, KEYS_FILE, Timer};
+use crate::cosigner::{
+    Asker, Cosigner, Disk, Effect, Event, File, KEYS_FILE, OFFER_SUFFIX, SHARE_SUFFIX, Timer,
+};
 use crate::journal::{Journal, JournalError, write_file_atomic};
 
 /// Messages that wait to be written on one connection; a peer that reads no more is cut off.
@@ -106,6 +108,18 @@ impl Store {
     fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), ProcessError> {
         Ok(write_file_atomic(&self.directory.join("shares").join(name), bytes)?)
     }
+
+    /// The file is gone when this returns. What it held was sealed: the medium may keep it, the unlock secret opens it.
+    fn erase(&self, name: &str) -> Result<(), ProcessError> {
+        let directory = self.directory.join("shares");
+        let path = directory.join(name);
+        let wrong = |error| ProcessError::File(path.clone(), error);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
+            _ => {}
+        }
+        std::fs::File::open(&directory).and_then(|directory| directory.sync_all()).map_err(wrong)
+    }
 }
 
 fn read_shares(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, ProcessError> {
@@ -115,7 +129,12 @@ fn read_shares(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, ProcessError>
     for entry in std::fs::read_dir(directory).map_err(wrong)? {
         let path = entry.map_err(wrong)?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.ends_with(".share") {
+        // Left by a process that was killed while it wrote: it is written anew, or not to be kept.
+        if name.ends_with(".tmp") {
+            std::fs::remove_file(&path).map_err(wrong)?;
+            continue;
+        }
+        if name.ends_with(SHARE_SUFFIX) || name.ends_with(OFFER_SUFFIX) {
             let bytes = std::fs::read(&path).map_err(|e| ProcessError::File(path.clone(), e))?;
             shares.push((name.to_owned(), bytes));
         }
@@ -292,6 +311,7 @@ impl Process {
                 }
                 Effect::Replace(file, records) => self.store.replace(file, &records)?,
                 Effect::Keep(name, bytes) => self.store.keep(&name, &bytes)?,
+                Effect::Erase(name) => self.store.erase(&name)?,
                 Effect::Keys(bytes) => write_file_atomic(&self.store.directory.join(KEYS_FILE), &bytes)?,
                 Effect::ToServer(message) => {
                     let servers: Vec<u64> = self

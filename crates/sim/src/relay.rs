@@ -315,6 +315,7 @@ impl Cluster {
                     shares.retain(|(name, _)| *name != file);
                     shares.push((file, bytes));
                 }
+                Effect::Erase(file) => self.places[place].disk.shares.retain(|(name, _)| *name != file),
                 Effect::Keys(_) => panic!("keys from a name are never followed by others"),
                 Effect::ToServer(message) | Effect::Reply(message) => self.say(place, message),
                 Effect::SetTimer { timer, after_ms } => {

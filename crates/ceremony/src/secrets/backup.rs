@@ -8,7 +8,7 @@ use keys::seed::Seed;
 use rand_core::CryptoRngCore;
 use subtle::ConstantTimeEq as _;
 
-use super::hedged::{Hedged, Use};
+use super::hedged::{Use, hedged};
 use super::{COIN_TYPE, CeremonyError, Restored};
 use crate::component::Component;
 use crate::entropy::{self, Gathered, Statement};
@@ -42,7 +42,7 @@ impl Master {
     /// # Errors
     /// A scheme that is not sound, no locked memory.
     pub fn split(self, scheme: &Scheme, rng: &mut impl CryptoRngCore) -> Result<Backup, CeremonyError> {
-        let mut rng = Hedged::new(&self.0, Use::Components, rng)?;
+        let mut rng = hedged(&self.0, Use::Components, rng)?;
         let mnemonics = slip39::split(&self.0, scheme, slip39::ITERATION_EXPONENT, &mut rng)?;
         let components: Vec<Component> = mnemonics.into_iter().map(Component::new).collect();
         let read = components.iter().map(|_| [const { None }; 2]).collect();
@@ -199,6 +199,7 @@ impl fmt::Debug for Backup {
 mod tests {
     use rand_core::OsRng;
 
+    use super::super::hedged::tests::Foreseen;
     use super::*;
 
     fn backup(secret: u8) -> Backup {
@@ -230,6 +231,29 @@ mod tests {
         let (mut good, mut other) = (backup(1), backup(1));
         std::mem::swap(&mut good.components[2], &mut other.components[2]);
         assert!(good.verify().is_err());
+    }
+
+    fn words<'c>(components: impl IntoIterator<Item = &'c Mnemonic>) -> Vec<Vec<u8>> {
+        components.into_iter().map(|component| component.words().unwrap().expose().to_vec()).collect()
+    }
+
+    /// One component and a generator that is foreseen would else give the secret away.
+    #[test]
+    fn what_the_secret_is_split_with_follows_from_the_secret_too() {
+        let secret = LockedBytes::take(&mut [1; 32]).unwrap();
+        let scheme = Scheme::any(2, 3).unwrap();
+        let master = Master(LockedBytes::take(&mut [1; 32]).unwrap());
+        let made = master.split(&scheme, &mut Foreseen).unwrap();
+        let made = words(made.components.iter().map(Component::mnemonic));
+        let foreseen = words(&slip39::split(&secret, &scheme, 0, &mut Foreseen).unwrap());
+        assert!(made.iter().all(|component| !foreseen.contains(component)));
+        let hedged_for = |of: Use| {
+            let mut inner = Foreseen;
+            let mut rng = hedged(&secret, of, &mut inner).unwrap();
+            words(&slip39::split(&secret, &scheme, 0, &mut rng).unwrap())
+        };
+        assert_eq!(made, hedged_for(Use::Components));
+        assert_ne!(made, hedged_for(Use::Shares));
     }
 
     #[test]

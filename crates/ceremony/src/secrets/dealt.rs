@@ -15,7 +15,7 @@ use keys::seal::{self, SealDomain, SealPublic};
 use keys::share::{HeldShare, SharePublic};
 use rand_core::CryptoRngCore;
 
-use super::hedged::{Hedged, Use};
+use super::hedged::{Use, hedged};
 use super::{CeremonyError, Plan};
 use crate::files::{SealedShare, SealedShares};
 use crate::record;
@@ -41,7 +41,7 @@ impl Dealt {
     /// A set that cannot.
     pub fn prove(&self, plan: &Plan<'_>, rng: &mut impl CryptoRngCore) -> Result<usize, CeremonyError> {
         let genesis = plan.genesis.hash();
-        let mut rng = Hedged::new(&self.hedge, Use::Proofs, rng)?;
+        let mut rng = hedged(&self.hedge, Use::Proofs, rng)?;
         let mut sets = 0usize;
         for (slot, account) in (0u32..).zip(&self.accounts) {
             sets = sets.saturating_add(prove(account, &genesis, &self.nonce, slot, &mut rng)?);
@@ -70,7 +70,7 @@ impl Dealt {
             recovery: None,
         };
         let genesis = plan.genesis.hash();
-        let mut rng = Hedged::new(&self.hedge, Use::Seals, rng)?;
+        let mut rng = hedged(&self.hedge, Use::Seals, rng)?;
         let ceremony = record.id(&genesis);
         let mut shares = Vec::new();
         for (slot, account) in (0u32..).zip(&self.accounts) {
@@ -170,8 +170,10 @@ fn subsets<T>(items: &[T], size: usize) -> Vec<Vec<&T>> {
 
 #[cfg(test)]
 mod tests {
+    use keys::seed::Seed;
     use rand_core::OsRng;
 
+    use super::super::hedged::tests::Foreseen;
     use super::*;
 
     fn two_accounts(genesis: &Genesis) -> [Account; 2] {
@@ -197,6 +199,34 @@ mod tests {
             std::mem::swap(&mut one.held[position], &mut two.held[position]);
         }
         assert_eq!(prove(&two, &hash, &Hash::default(), 1, &mut OsRng).unwrap(), 3);
+    }
+
+    /// A generator that is foreseen gives away neither the polynomials nor the keys of the seals.
+    #[test]
+    fn polynomials_and_seals_follow_from_the_secret_too() {
+        let genesis = fixtures::genesis();
+        let plan = fixture_plan(&genesis);
+        let dealt = crate::secrets::restored::tests::any().deal(&plan, Hash([3; 32]), &mut Foreseen).unwrap();
+        let seed = Seed::restored(LockedBytes::take(&mut [7; 32]).unwrap()).unwrap();
+        let holders: Vec<Name> = record::holders(&genesis).map(|card| card.name.clone()).collect();
+        for (number, account) in (0..).zip(&dealt.accounts) {
+            let secret = seed.account(crate::secrets::COIN_TYPE, number).unwrap();
+            let foreseen = keys::share::deal(secret, 2, &holders, &mut Foreseen).unwrap();
+            let (made, foreseen) = (&account.public.commitments, &foreseen.public.commitments);
+            assert_eq!((made.len(), &made[0]), (2, &foreseen[0]), "the same account");
+            assert_ne!(made[1], foreseen[1]);
+        }
+        assert_ne!(dealt.accounts[0].public.commitments[1], dealt.accounts[1].public.commitments[1]);
+        // HPKE begins with the public half of a key that is drawn for each seal.
+        let drawn = |dealt: Dealt| -> BTreeSet<Vec<u8>> {
+            let sealed = dealt.seal(&plan, &mut Foreseen).unwrap();
+            sealed.shares.shares.iter().map(|share| share.sealed.0[..32].to_vec()).collect()
+        };
+        let other = two_accounts(&genesis).into();
+        let other =
+            Dealt { nonce: dealt.nonce, accounts: other, hedge: LockedBytes::take(&mut [9; 32]).unwrap() };
+        let (one, other) = (drawn(dealt), drawn(other));
+        assert_eq!((one.len(), other.len(), one.intersection(&other).count()), (6, 6, 0));
     }
 
     #[test]

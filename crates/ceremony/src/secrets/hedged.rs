@@ -1,18 +1,8 @@
-//! Randomness that stays unpredictable while either the generator or the secret is: what the secret is split
-//! with must not be weaker than the secret, or one share and a bad generator give it away (DACS GEN-00).
-//!
-//! Each 32 bytes are HMAC-SHA-256 under a key that follows from the secret, over a counter and 32 bytes of the
-//! generator (as RFC 6979 §3.6 and RFC 8937 hedge signatures).
+//! The generators of a ceremony, each hedged by the secret ([`keys::hedged`]) and for one use alone.
 
-use hkdf::Hkdf;
-use hmac::{Hmac, Mac as _};
+use keys::hedged::Hedged;
 use keys::locked::{LockError, LockedBytes};
-use rand_core::{CryptoRng, CryptoRngCore, Error, RngCore};
-use sha2::Sha256;
-use zeroize::Zeroizing;
-
-/// Length of a key and of a block in bytes.
-const BLOCK_BYTES: usize = 32;
+use rand_core::CryptoRngCore;
 
 /// What the randomness is for: each use has a key of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,58 +17,45 @@ pub(super) enum Use {
     Seals,
 }
 
-/// A generator that is hedged by a secret.
-pub(super) struct Hedged<'r, R> {
-    key: LockedBytes,
-    count: u64,
+pub(super) fn hedged<'r, R: CryptoRngCore>(
+    secret: &LockedBytes,
+    of: Use,
     inner: &'r mut R,
+) -> Result<Hedged<'r, R>, LockError> {
+    let info: &[u8] = match of {
+        Use::Components => b"keyward/ceremony-generator/components/v1",
+        Use::Shares => b"keyward/ceremony-generator/shares/v1",
+        Use::Proofs => b"keyward/ceremony-generator/proofs/v1",
+        Use::Seals => b"keyward/ceremony-generator/seals/v1",
+    };
+    Hedged::new(secret.expose(), info, inner)
 }
 
-impl<'r, R: CryptoRngCore> Hedged<'r, R> {
-    pub(super) fn new(secret: &LockedBytes, of: Use, inner: &'r mut R) -> Result<Self, LockError> {
-        let mut key = LockedBytes::zeroed(BLOCK_BYTES)?;
-        let info: &[u8] = match of {
-            Use::Components => b"keyward/ceremony-generator/components/v1",
-            Use::Shares => b"keyward/ceremony-generator/shares/v1",
-            Use::Proofs => b"keyward/ceremony-generator/proofs/v1",
-            Use::Seals => b"keyward/ceremony-generator/seals/v1",
-        };
-        // One block is never too long for it.
-        let _ = Hkdf::<Sha256>::new(None, secret.expose()).expand(info, key.expose_mut());
-        Ok(Self { key, count: 0, inner })
-    }
-}
+#[cfg(test)]
+pub(super) mod tests {
+    use rand_core::{CryptoRng, Error, RngCore};
 
-impl<R: CryptoRngCore> RngCore for Hedged<'_, R> {
-    fn next_u32(&mut self) -> u32 {
-        rand_core::impls::next_u32_via_fill(self)
-    }
+    /// A generator of the operating system that somebody foresees.
+    pub(crate) struct Foreseen;
 
-    fn next_u64(&mut self) -> u64 {
-        rand_core::impls::next_u64_via_fill(self)
-    }
+    impl RngCore for Foreseen {
+        fn next_u32(&mut self) -> u32 {
+            rand_core::impls::next_u32_via_fill(self)
+        }
 
-    fn fill_bytes(&mut self, dest: &mut [u8]) {
-        for part in dest.chunks_mut(BLOCK_BYTES) {
-            let mut drawn = Zeroizing::new([0; BLOCK_BYTES]);
-            self.inner.fill_bytes(drawn.as_mut_slice());
-            // HMAC takes keys of any length; without one there would be no randomness, and the plain bytes
-            // would stand here.
-            part.iter_mut().zip(drawn.iter()).for_each(|(to, from)| *to = *from);
-            if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) {
-                mac.update(&self.count.to_be_bytes());
-                mac.update(drawn.as_slice());
-                let block = Zeroizing::new(<[u8; BLOCK_BYTES]>::from(mac.finalize().into_bytes()));
-                part.iter_mut().zip(block.iter()).for_each(|(to, from)| *to = *from);
-            }
-            self.count = self.count.wrapping_add(1);
+        fn next_u64(&mut self) -> u64 {
+            rand_core::impls::next_u64_via_fill(self)
+        }
+
+        fn fill_bytes(&mut self, dest: &mut [u8]) {
+            dest.fill(0x5a);
+        }
+
+        fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), Error> {
+            self.fill_bytes(dest);
+            Ok(())
         }
     }
 
-    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), Error> {
-        self.fill_bytes(dest);
-        Ok(())
-    }
+    impl CryptoRng for Foreseen {}
 }
-
-impl<R: CryptoRngCore> CryptoRng for Hedged<'_, R> {}

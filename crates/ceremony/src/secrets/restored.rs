@@ -11,7 +11,7 @@ use keys::share::{ShareSecret, deal};
 use rand_core::{CryptoRngCore, RngCore as _};
 
 use super::dealt::{Account, Dealt};
-use super::hedged::{Hedged, Use};
+use super::hedged::{Use, hedged};
 use super::{COIN_TYPE, CeremonyError, Plan};
 use crate::record;
 use crate::slip39::{self, Mnemonic};
@@ -66,7 +66,7 @@ impl Restored {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Dealt, CeremonyError> {
         plan.check()?;
-        let mut rng = Hedged::new(self.0.expose(), Use::Shares, rng)?;
+        let mut rng = hedged(self.0.expose(), Use::Shares, rng)?;
         let rng = &mut rng;
         let holders: Vec<Name> = record::holders(plan.genesis).map(|card| card.name.clone()).collect();
         // Genesis was checked: thresholds are small, and dealing refuses any other.

@@ -46,7 +46,7 @@ fn the_table_has_every_kind_once() {
         assert_eq!(rows.map(|row| row.kind).collect::<Vec<_>>(), kinds);
     }
     for row in TABLE {
-        let since = if row.kind == Kind::Client { 2 } else { 1 };
+        let since = if matches!(row.kind, Kind::Client | Kind::Resharing) { 2 } else { 1 };
         assert_eq!((row.kind.row().kind, row.since), (row.kind, since));
     }
 }

@@ -69,8 +69,22 @@ fn the_second_golden_log_has_what_is_new() {
             body => body.kind().to_owned(),
         });
     }
-    let all =
-        ["OneP", "TwoP", "asset", "ceremony", "client", "machine", "observe", "policy", "request", "wallet"];
+    let all = [
+        "OneP",
+        "TwoP",
+        "asset",
+        "ceremony",
+        "client",
+        "deal",
+        "erased",
+        "machine",
+        "observe",
+        "offer",
+        "policy",
+        "request",
+        "resharing",
+        "wallet",
+    ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
     let rejected: Vec<String> = golden_log(2).into_iter().flat_map(|line| line.outcomes).collect();
     assert!(rejected.contains(&Rule::Standing.id().to_owned()), "a lapsed proposal takes no approval");
@@ -137,7 +151,7 @@ fn golden_envelopes() {
     assert_eq!(genesis.log_origin(), of::<String>(&expected["genesis"]["origin"]));
     let newer = json("statement/expected-2.json");
     let [envelopes, newer] = [&expected, &newer].map(|e| e["envelopes"].as_object().unwrap());
-    assert_eq!((envelopes.len(), newer.len()), (10, 4));
+    assert_eq!((envelopes.len(), newer.len()), (10, 7));
     for (kind, facts) in envelopes.iter().chain(newer) {
         let bytes = read(&format!("statement/{kind}.json"));
         let envelope = Envelope::parse(&bytes).unwrap();
@@ -168,7 +182,7 @@ fn signature_of(envelope: &[u8]) -> [u8; 64] {
 fn golden_documents() {
     let (expected, newer) = (json("statement/expected.json"), json("statement/expected-2.json"));
     let [documents, added] = [&expected, &newer].map(|e| e["documents"].as_object().unwrap());
-    assert_eq!((documents.len(), added.len()), (TABLE.iter().filter(|row| row.since == 1).count(), 5));
+    assert_eq!((documents.len(), added.len()), (TABLE.iter().filter(|row| row.since == 1).count(), 6));
     for (kind, facts) in documents.iter().chain(added) {
         let bytes = read(&format!("statement/document-{kind}.json"));
         let document: Document = canon::decode(&bytes).unwrap();

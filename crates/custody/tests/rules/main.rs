@@ -11,6 +11,7 @@ mod payments;
 mod policy;
 mod reductions;
 mod register;
+mod resharing;
 mod statements;
 mod withdrawn;
 

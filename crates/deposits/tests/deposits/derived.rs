@@ -14,7 +14,9 @@ use custody::genesis::REGTEST;
 use custody::payment::Allocate;
 use custody::statement::Body;
 use custody::{Blob, Hash};
-use deposits::{Address, KEYS_PER_BLOCK, KEYS_TRIED, KeyFiles, OutputKey, WatchError, Watched, output_key};
+use deposits::{
+    Address, KEYS_PER_BLOCK, KEYS_TRIED, KeyFiles, OutputKey, Own, WatchError, Watched, output_key,
+};
 use fixtures::{Account, World, name};
 use tempfile::TempDir;
 
@@ -58,6 +60,12 @@ impl Decoder for Counting {
     }
     fn schnorr_ok(&self, account: &AccountKey, message: &[u8; 32], signature: &[u8]) -> bool {
         self.decoder.schnorr_ok(account, message, signature)
+    }
+    fn redeals(&self, shared: &[Blob], dealers: &[u32], dealer: u32, dealt: &[Blob]) -> bool {
+        self.decoder.redeals(shared, dealers, dealer, dealt)
+    }
+    fn add_commitments(&self, lists: &[&[Blob]]) -> Option<Vec<Blob>> {
+        self.decoder.add_commitments(lists)
     }
 }
 
@@ -368,4 +376,129 @@ fn missing_keys_are_refused() {
         short(&world.decoder, account, branch, indices)
     });
     assert!(matches!(result, Err(WatchError::Derive { branch: ON, first: 0, .. })), "{result:?}");
+}
+
+/// A log with so many addresses for `x`, and the scripts of its wallet.
+fn allocated(count: u32) -> World {
+    let mut world = World::ready();
+    allocate(&mut world, count);
+    world
+}
+
+fn allocate(world: &mut World, count: u32) {
+    let allocate = Allocate { wallet: name("main"), client: name("x"), branch: ON, count };
+    world.say("alice", Body::Allocate(allocate)).unwrap();
+}
+
+fn scripts(world: &World, indices: Range<u32>) -> Vec<Vec<u8>> {
+    let own = |index| world.decoder.own_script(&Account::new(0).key(), ON, index).unwrap();
+    indices.map(own).collect()
+}
+
+/// What is asked for is found from the moment on that the log has it, whatever the files have, and nothing is derived
+/// twice.
+#[test]
+fn an_address_is_own_from_its_allocation_on() {
+    let rig = Rig::new();
+    let mut world = allocated(300);
+    let next = |world: &World| world.state.next_index(&name("main"), ON);
+    let end = next(&world);
+    let all = scripts(&world, 0..end + 400);
+    let place = |own: &Own, world: &World, index: u32| {
+        let found = own.find(&world.state, &rig.decoder, &all[index as usize]).unwrap();
+        found.map(|found| (found.wallet.to_string(), found.branch, found.index))
+    };
+    let is = |index: u32| Some(("main".to_owned(), ON, index));
+    for files in [None, Some(rig.files()), Some(rig.files())] {
+        let mut world = world.clone();
+        let own = Own::new(files);
+        assert_eq!(place(&own, &world, end - 1), is(end - 1), "the first question");
+        assert_eq!(place(&own, &world, end), None, "watched inside the gap, and nobody's yet");
+        rig.decoder.derived();
+        assert_eq!((place(&own, &world, end + 1), rig.decoder.derived()), (None, 1));
+        assert_eq!(
+            (place(&own, &world, 7), rig.decoder.derived()),
+            (is(7), 1),
+            "only what is found is proved"
+        );
+        let strangers = own.find(&world.state, &rig.decoder, &[&[0x51, 0x20], &[9; 32][..]].concat());
+        assert_eq!((strangers, rig.decoder.derived()), (Ok(None), 0));
+
+        // A moment ago: the files do not have it.
+        let old = world.state.clone();
+        allocate(&mut world, 300);
+        assert_eq!(next(&world), end + 300);
+        assert_eq!(place(&own, &world, end + 299), is(end + 299));
+        assert!(
+            rig.decoder.derived() <= 300 + 2 * KEYS_PER_BLOCK as usize + 2 * KEYS_TRIED,
+            "not all of them"
+        );
+        // Who still has the log of before is told what that says, and takes nothing back.
+        assert_eq!(own.find(&old, &rig.decoder, &all[end as usize]), Ok(None));
+        own.follow(&old, &rig.decoder).unwrap();
+        rig.decoder.derived();
+        assert_eq!((place(&own, &world, end + 299), rig.decoder.derived()), (is(end + 299), 1));
+    }
+
+    // Another process, whose files end before the log: cut off, gone, and of something else.
+    allocate(&mut world, 300);
+    let good = rig.bytes();
+    for bytes in [&good[..], &good[..good.len() / 2], &[], b"something else"] {
+        fs::write(rig.path(), bytes).unwrap();
+        let own = Own::new(Some(rig.files()));
+        for index in [0, end - 1, end, end + 299] {
+            assert_eq!(place(&own, &world, index), is(index), "{index}");
+        }
+    }
+}
+
+#[test]
+fn what_was_forgotten_is_followed_again_before_anybody_is_answered() {
+    let rig = Rig::new();
+    let world = allocated(300);
+    let all = scripts(&world, 0..300);
+    let own = Own::new(Some(rig.files()));
+    let index = |script: &[u8]| own.find(&world.state, &rig.decoder, script).unwrap().map(|own| own.index);
+    assert_eq!(index(&all[299]), Some(299));
+    own.forget();
+    assert!(own.read().is_empty() && !rig.path().exists());
+    assert_eq!(index(&all[299]), Some(299));
+    assert!(rig.path().exists(), "written again");
+    // While one thread forgets, nobody who is told an answer is told a wrong one.
+    std::thread::scope(|scope| {
+        let forgets = scope.spawn(|| (0..20).for_each(|_| own.forget()));
+        while !forgets.is_finished() {
+            assert_eq!(index(&all[0]), Some(0));
+        }
+    });
+}
+
+#[test]
+fn a_wrong_key_is_told_to_who_asks_and_to_who_follows() {
+    let rig = Rig::new();
+    let world = allocated(3);
+    let strangers = [&[0x51, 0x20], &[9; 32][..]].concat();
+    let own = Own::new(Some(rig.files()));
+    own.follow(&world.state, &rig.decoder).unwrap();
+    let lie = Address { wallet: name("main"), branch: ON, index: 2, client: Some(name("x")), retired: false };
+    own.insert([9; 32], &lie).unwrap();
+    assert_eq!(own.take_wrong(), None);
+    let wrong = WatchError::Wrong { wallet: name("main"), branch: ON, index: 2 };
+    assert_eq!(own.find(&world.state, &rig.decoder, &strangers), Err(wrong.clone()));
+    assert_eq!((own.take_wrong(), own.take_wrong()), (Some(wrong), None), "once");
+    own.forget();
+    assert_eq!(own.find(&world.state, &rig.decoder, &strangers), Ok(None));
+}
+
+#[test]
+fn files_that_fail_are_given_up_and_everything_is_found() {
+    let rig = Rig::new();
+    let world = allocated(3);
+    let blocked = rig.directory.path().join("blocked");
+    fs::write(&blocked, "somebody's").unwrap();
+    let own = Own::new(Some(KeyFiles::new(&blocked)));
+    assert_eq!(own.give_up_files(), None, "nothing was tried yet");
+    let script = scripts(&world, 2..3).remove(0);
+    assert_eq!(own.find(&world.state, &rig.decoder, &script).unwrap().unwrap().index, 2);
+    assert!(own.give_up_files().is_some() && own.give_up_files().is_none());
 }

@@ -176,6 +176,7 @@ impl Cosigner {
         self.out.push(Effect::Reply(FromCosigner::Log(piece)));
         self.tell_peers(None, &PeerMessage::Behind { from: self.heads.last().0.saturating_add(1) });
         self.repeat_heads();
+        self.tell_shares();
         // A reduction that was lost on its way would leave holders apart (P9).
         let held: Vec<_> = self.desk.held.values().map(super::desk::blob).collect();
         for reduction in held {

@@ -10,6 +10,7 @@ mod own;
 mod peer;
 mod pin;
 mod releasing;
+mod resharing;
 mod signing;
 mod store;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use custody::statement::Envelope;
 use custody::{Blob, Hash, PublicKey};
 use ed25519_dalek::VerifyingKey;
 use keys::cosigner::CosignerSecrets;
+use keys::seal::SealKey;
 use keys::share::HeldShare;
 use keys::vault::{Vault, VaultContext, VaultKind};
 use rand_core::CryptoRngCore;
@@ -44,12 +46,12 @@ use pin::Pins;
 pub use signing::{EARLY_FRAMES_LIMIT, SESSIONS_LIMIT};
 use signing::{Sessions, Work};
 use store::GuardRecord;
-pub use store::{Disk, File, GUARD_DEAD_LIMIT};
+pub use store::{Disk, File, GUARD_DEAD_LIMIT, OFFER_SUFFIX, SHARE_SUFFIX};
 
 /// How old a final head may be when a share leaves under it, in seconds (P14).
 pub const FRESH_S: u64 = 60;
 
-/// Most sessions that are begun for one authorisation or ceremony: far more than all sets of holders need,
+/// Most sessions that are begun for one authorisation or account to be proved: more than all sets of holders need,
 /// few enough that a server cannot fill the disk.
 pub const ATTEMPTS_LIMIT: usize = 1_000;
 
@@ -115,6 +117,8 @@ pub enum Effect {
     Replace(File, Vec<Vec<u8>>),
     /// Keep a sealed file under a name, on disk before anything after.
     Keep(String, Vec<u8>),
+    /// Erase a file that was kept, gone from disk before anything after.
+    Erase(String),
     /// Replace the sealed file of the own keys, [`KEYS_FILE`], on disk before anything after.
     Keys(Vec<u8>),
     /// Say something to the server, on every connection that it has open.
@@ -154,17 +158,21 @@ pub struct Cosigner {
     final_state: State,
     /// The final state is new to this co-signer itself.
     news: bool,
+    /// What it asks of this co-signer in resharings was not looked at yet.
+    unreshared: bool,
     pins: Pins,
     /// Nothing was ever voted on from this disk, and heads were pinned: it stands in for a lost one.
     new_host: bool,
     /// How to start the agreement, once the log has passed the pinned heads.
     unstarted: Option<(bool, Hash)>,
-    /// Proposals of upgrades that it said it supports, with the end of that statement.
-    supported: BTreeMap<Hash, u64>,
+    /// What it said of itself about proposals and resharings, with the end of that statement.
+    said: BTreeMap<Hash, u64>,
     sessions: Sessions,
     used: BTreeMap<Hash, BTreeSet<Hash>>,
     guard_records: usize,
     shares: BTreeMap<(Hash, u32), HeldShare>,
+    /// The keys that were made for resharings under way.
+    offers: BTreeMap<Hash, SealKey>,
     waiting: Vec<(Work, Vec<Name>, u32)>,
     inbox: Vec<Frame>,
     out: Vec<Effect>,
@@ -213,13 +221,15 @@ impl Cosigner {
             agreement,
             heads: Heads::default(),
             news: true,
+            unreshared: true,
             new_host,
             unstarted: None,
-            supported: BTreeMap::new(),
+            said: BTreeMap::new(),
             sessions: Sessions::default(),
             used: BTreeMap::new(),
             guard_records: 0,
             shares: BTreeMap::new(),
+            offers: BTreeMap::new(),
             waiting: Vec::new(),
             inbox: Vec::new(),
             out: Vec::new(),

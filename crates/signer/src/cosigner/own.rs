@@ -90,17 +90,26 @@ impl Cosigner {
 
     /// Follows up on what a new final state asks of this co-signer itself.
     pub(super) fn follow(&mut self, rng: &mut impl CryptoRngCore) {
-        if !std::mem::take(&mut self.news) {
+        let news = std::mem::take(&mut self.news);
+        self.unreshared |= news;
+        if news {
+            self.change_keys(rng);
+        }
+        // Whoever may not release shares deals none either (P12).
+        if self.unreshared && self.may_release() {
+            self.unreshared = false;
+            self.reshare(rng);
+        }
+        if !news {
             return;
         }
-        self.change_keys(rng);
         let known: Vec<_> = RULE_SETS.iter().filter_map(|v| Some((*v, rule_set_hash(*v)?))).collect();
         let now = self.desk.now_s;
-        let wanted = to_support(&self.final_state, &self.name, &known, &self.supported, now);
+        let wanted = to_support(&self.final_state, &self.name, &known, &self.said, now);
         if let Some((proposal, supports)) = wanted
             && let Ok(end) = self.state_own(Body::Supports(supports), rng)
         {
-            self.supported.insert(proposal, end);
+            self.said.insert(proposal, end);
         }
     }
 

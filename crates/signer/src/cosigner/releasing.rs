@@ -28,23 +28,36 @@ impl Cosigner {
         rng: &mut impl CryptoRngCore,
     ) {
         match self.check_share(ceremony, slot, sealed) {
-            Ok(share) => {
-                let context = self.share_file_context();
-                let Ok(file) = self.vault.seal(&context, share.expose(), rng) else {
-                    return;
-                };
-                self.out.push(Effect::Keep(store::share_file(&ceremony, slot), file));
-                self.shares.insert((ceremony, slot), share);
-                self.out.push(Effect::Reply(FromCosigner::ShareKept { ceremony, slot }));
-            }
+            Ok(share) => self.keep_share((ceremony, slot), share, rng, true),
             Err(refusal) => self.refused("share", ceremony, &refusal, Vec::new(), true),
         }
+    }
+
+    /// Keeps a checked share: on disk, then in memory, then the server hears of it.
+    pub(super) fn keep_share(
+        &mut self,
+        (ceremony, slot): (Hash, u32),
+        share: HeldShare,
+        rng: &mut impl CryptoRngCore,
+        reply: bool,
+    ) {
+        let Ok(file) = self.vault.seal(&self.share_file_context(), share.expose(), rng) else { return };
+        self.out.push(Effect::Keep(store::share_file(&ceremony, slot), file));
+        self.shares.insert((ceremony, slot), share);
+        let kept = FromCosigner::ShareKept { ceremony, slot };
+        self.out.push(if reply { Effect::Reply(kept) } else { Effect::ToServer(kept) });
     }
 
     /// A share is accepted only for an account of a ceremony whose record a quorum approved in the final
     /// log, and only if it fits the commitments there (GEN-03).
     fn check_share(&self, ceremony: Hash, slot: u32, sealed: &[u8]) -> Result<HeldShare, Refusal> {
         let public = self.share_public(ceremony, slot)?;
+        let record = self.final_state.slots().get(&(ceremony, slot));
+        if record.is_some_and(|slot| slot.superseded.is_some() || slot.reshares.is_some()) {
+            let why =
+                "the account was dealt anew: its shares come out of the log, those of the ceremony are over";
+            return Err(Refusal::new(Rule::Resharing, why));
+        }
         let refuse = |why: String| Refusal::new(Rule::Ceremony, why);
         let threshold = u32::from(public.threshold);
         let context = share_context(&self.genesis, &ceremony, slot, &self.name, threshold);
@@ -144,7 +157,7 @@ impl Cosigner {
         self.check_release(work)?;
         self.keys()?;
         let id = work.session(&self.genesis, holders, attempt);
-        let used = self.used.get(&work.id()).map_or(0, BTreeSet::len);
+        let used = self.used.get(&work.counted()).map_or(0, BTreeSet::len);
         if used >= ATTEMPTS_LIMIT {
             return Err(Refusal::new(Rule::Once, "too many attempts for this: look for the reason first"));
         }
@@ -165,11 +178,16 @@ impl Cosigner {
         };
         let share = self.shares.get(&session.key);
         let share = share.ok_or_else(|| {
-            Refusal::new(Rule::Ceremony, "this co-signer holds no share of the account: hand it over first")
+            let record = self.final_state.slots().get(&session.key);
+            let next = match record.and_then(|slot| slot.reshares) {
+                Some(_) => "have the shares dealt anew",
+                None => "hand it over first",
+            };
+            Refusal::new(Rule::Ceremony, format!("this co-signer holds no share of the account: {next}"))
         })?;
         let payload = session.commit(&id, share, rng)?;
-        self.append_guard(&GuardRecord::Session { id, work: work.id() });
-        self.used.entry(work.id()).or_default().insert(id);
+        self.append_guard(&GuardRecord::Session { id, work: work.counted() });
+        self.used.entry(work.counted()).or_default().insert(id);
         self.sessions.insert(id, session);
         self.send_frames(id, holders, &payload, rng);
         let early = self.sessions.early_of(&id);

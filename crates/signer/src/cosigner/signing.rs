@@ -48,6 +48,16 @@ impl Work {
         }
     }
 
+    /// The id under which its sessions are counted.
+    pub(super) fn counted(&self) -> Hash {
+        match self {
+            Self::Spend { authorisation } => *authorisation,
+            Self::Prove { ceremony, slot } => {
+                Hash::of("keyward/proof/v1", &[&ceremony.0[..], &slot.to_be_bytes()].concat())
+            }
+        }
+    }
+
     /// The word for answers.
     pub(super) fn word(&self) -> &'static str {
         match self {
@@ -128,8 +138,9 @@ impl Session {
             .ok_or_else(|| Refusal::new(Rule::Reference, "there is no such authorisation under this head"))?;
         let wallet = state.wallet(&found.wallet);
         let wallet = wallet.ok_or_else(|| Refusal::new(Rule::Reference, "the wallet is gone"))?;
-        let slot = state.slot_of(wallet);
-        let slot = slot.ok_or_else(|| Refusal::new(Rule::Ceremony, "the wallet has no dealt key"))?;
+        let dealt = state.dealt(&wallet.ceremony, wallet.slot);
+        let (dealing, slot) =
+            dealt.ok_or_else(|| Refusal::new(Rule::Ceremony, "the wallet has no dealt key"))?;
         let account = &slot.slot.account;
         let spent = |input: &TypedInput| own_output(account, input, decoder);
         let spent = found.transaction.inputs.iter().map(spent).collect::<Result<Vec<_>, _>>()?;
@@ -146,7 +157,7 @@ impl Session {
                 index: typed.index,
             })
             .collect();
-        let key = (wallet.ceremony, wallet.slot);
+        let key = (dealing, wallet.slot);
         Ok(Self::new(Work::Spend { authorisation }, holders, key, inputs, raw))
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use custody::statement::Envelope;
 use custody::{Blob, Hash, canon};
+use keys::seal::SealKey;
 use keys::share::ShareSecret;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,12 @@ use super::{Cosigner, Effect, StartError};
 /// Records of the guard journal that nobody needs any more, after which the journal is written anew: a
 /// start reads little, and the file is not written again for every payment.
 pub const GUARD_DEAD_LIMIT: usize = 1_000;
+
+/// How the names of files end that hold shares …
+pub const SHARE_SUFFIX: &str = ".share";
+
+/// … and of those that hold keys of resharings.
+pub const OFFER_SUFFIX: &str = ".offer";
 
 /// A journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,7 +54,7 @@ pub struct Disk {
     pub agreement: Vec<Vec<u8>>,
     /// Records of [`File::Guard`].
     pub guard: Vec<Vec<u8>>,
-    /// Sealed shares: file name and bytes.
+    /// Sealed shares, and keys of resharings: file name and bytes.
     pub shares: Vec<(String, Vec<u8>)>,
     /// Final heads that were entered on this host, through which the log must pass (P30).
     pub pins: Vec<String>,
@@ -70,7 +77,7 @@ pub(super) enum GuardRecord {
     Session {
         /// The session.
         id: Hash,
-        /// The authorisation or ceremony.
+        /// The authorisation, or the account that was to be proved.
         work: Hash,
     },
 }
@@ -85,11 +92,16 @@ pub(super) fn note_record(height: u64, note: &str) -> Vec<u8> {
 
 /// The name of the file that holds a share.
 pub(super) fn share_file(ceremony: &Hash, slot: u32) -> String {
-    format!("{ceremony}-{slot}.share")
+    format!("{ceremony}-{slot}{SHARE_SUFFIX}")
+}
+
+/// The name of the file that holds the key of a resharing.
+pub(super) fn offer_file(dealing: &Hash) -> String {
+    format!("{dealing}{OFFER_SUFFIX}")
 }
 
 fn share_of(file: &str) -> Option<(Hash, u32)> {
-    let (ceremony, slot) = file.strip_suffix(".share")?.split_once('-')?;
+    let (ceremony, slot) = file.strip_suffix(SHARE_SUFFIX)?.split_once('-')?;
     Some((Hash::from_hex(ceremony)?, slot.parse().ok()?))
 }
 
@@ -150,6 +162,12 @@ impl Cosigner {
         self.agreement.replay(writes).map_err(|e| StartError::Wrong(e.to_string()))?;
         for (file, bytes) in &disk.shares {
             let wrong = |why: String| StartError::Wrong(format!("share file {file}: {why}"));
+            if let Some(dealing) = file.strip_suffix(OFFER_SUFFIX).and_then(Hash::from_hex) {
+                let key =
+                    self.vault.open(&self.offer_file_context(), bytes).map_err(|e| wrong(e.to_string()))?;
+                self.offers.insert(dealing, SealKey::from_locked(key).map_err(|e| wrong(e.to_string()))?);
+                continue;
+            }
             let (ceremony, slot) =
                 share_of(file).ok_or_else(|| wrong("not a name of a share file".into()))?;
             let plain =

@@ -113,8 +113,12 @@ impl Scene {
     /// # Panics
     /// When a process does not come up.
     pub fn bare() -> Self {
+        Self::bare_on(fixtures::genesis())
+    }
+
+    fn bare_on(genesis: Genesis) -> Self {
         let (mut signers, cards) = Signers::init();
-        let genesis = Genesis { cosigners: cards, created_at: now_s() - 5, ..fixtures::genesis() };
+        let genesis = Genesis { cosigners: cards, created_at: now_s() - 5, ..genesis };
         signers.enter(&genesis);
         let mut scene = Self {
             signers,
@@ -140,9 +144,17 @@ impl Scene {
     /// # Panics
     /// When any step is refused.
     pub fn ready() -> Self {
-        let mut scene = Self::bare();
+        Self::ready_on(fixtures::genesis())
+    }
+
+    /// [`Scene::ready`] with the people, machines and rules of another genesis.
+    ///
+    /// # Panics
+    /// When any step is refused.
+    pub fn ready_on(genesis: Genesis) -> Self {
+        let mut scene = Self::bare_on(genesis);
         scene.deal();
-        scene.prove();
+        scene.prove(scene.ceremony, [["s1", "s2"], ["s1", "s3"], ["s2", "s3"]]);
         let wallet = Wallet {
             id: name("main"),
             ceremony: scene.ceremony,
@@ -202,17 +214,20 @@ impl Scene {
         })
     }
 
-    /// Lets every pair of holders show that it can sign.
-    fn prove(&mut self) {
-        for pair in [["s1", "s2"], ["s1", "s3"], ["s2", "s3"]] {
+    /// Lets these pairs, all that there are, show that they can sign with the shares of a ceremony or resharing.
+    ///
+    /// # Panics
+    /// When one cannot.
+    pub fn prove(&mut self, ceremony: Hash, pairs: [[&str; 2]; 3]) {
+        for pair in pairs {
             self.attempt += 1;
             for who in pair {
-                let (ceremony, holders) = (self.ceremony, pair.map(name).to_vec());
+                let holders = pair.map(name).to_vec();
                 let prove = ToCosigner::Prove { ceremony, slot: 0, holders, attempt: self.attempt };
                 self.server.tell(who, &prove);
             }
         }
-        let key = (self.ceremony, 0);
+        let key = (ceremony, 0);
         let proved = |v: &super::View| v.state.slots().get(&key).filter(|s| s.proved.len() == 3).map(|_| ());
         self.server.wait("three proofs", proved);
         self.refresh();
