@@ -3,6 +3,7 @@
 mod money;
 mod parse;
 mod recovery;
+mod reshare;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
 };
 pub(crate) use recovery::{Recovery, RecoveryCommand, Which};
+pub(crate) use reshare::Reshare;
 
 /// Keyward: ask for payments, approve, freeze, look and verify.
 #[derive(Debug, Parser)]
@@ -132,6 +134,9 @@ pub(crate) enum Command {
     /// Propose the record of a key ceremony, pass its sealed shares on, verify its report
     #[command(subcommand)]
     Ceremony(Ceremony),
+    /// Have shares dealt anew by their holders: refreshed, or given to other co-signers
+    #[command(subcommand)]
+    Reshare(Reshare),
     /// Keep the register of recovery components: health, seals, drills, due dates
     Recovery(Recovery),
     /// Get and verify addresses

@@ -13,7 +13,7 @@ use serde::Serialize;
 use wire::TlsKey;
 use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
-use super::frozen::{Held, SETTLED_S, cosigners_needed, is_frozen, signers_needed};
+use super::frozen::{SETTLED_S, cosigners_needed, is_frozen, signers_needed};
 use super::{confirm, emit, propose_in};
 use crate::args::{DEFAULT_TIMEOUT_S, Global, Part};
 use crate::failure::{Class, Failure, Result};
@@ -126,7 +126,8 @@ pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: boo
             };
             count_final_head(&session, &signed, &mut held);
         }
-        let frozen = is_frozen(&session.replica.state().numbers(), &held, now());
+        let state = session.replica.state();
+        let frozen = is_frozen(&state.numbers(), &holder_sets(state), &held, now());
         let left = until.saturating_duration_since(Instant::now());
         if frozen || left.is_zero() {
             break frozen;
@@ -136,11 +137,16 @@ pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: boo
     report(&mut session, &signed, scope, frozen, &held, problems)
 }
 
+/// Who may sign together, or could a moment ago.
+fn holder_sets(state: &State) -> BTreeSet<&[Name]> {
+    state.holder_sets(now().saturating_sub(SETTLED_S))
+}
+
 /// Hands the freeze to each co-signer of the profile that has not acknowledged it yet.
 fn ask_directly(
     session: &mut Session<'_>,
     signed: &Signed,
-    held: &mut BTreeMap<Name, Held>,
+    held: &mut BTreeMap<Name, u64>,
     problems: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     let tls = session.tls()?;
@@ -164,7 +170,7 @@ fn ask_directly(
         match answer {
             Ok(()) => {
                 problems.remove(card.name.as_str());
-                held.insert(card.name.clone(), Held { signer: card.holds_shares, since: now() });
+                held.insert(card.name.clone(), now());
             }
             Err(failure) => {
                 problems.insert(card.name.to_string(), failure.to_string());
@@ -192,7 +198,7 @@ fn ask_one(address: &str, tls: &TlsKey, card: &CosignerCard, signed: &Signed) ->
 }
 
 /// Whoever co-signed a head that holds the freeze has applied it (P11).
-fn count_final_head(session: &Session<'_>, signed: &Signed, held: &mut BTreeMap<Name, Held>) {
+fn count_final_head(session: &Session<'_>, signed: &Signed, held: &mut BTreeMap<Name, u64>) {
     let state = session.replica.state();
     if !state.consumed(&signed.id, None) {
         return;
@@ -200,8 +206,7 @@ fn count_final_head(session: &Session<'_>, signed: &Signed, held: &mut BTreeMap<
     let Some(head) = session.replica.head() else { return };
     for card in state.cosigners() {
         if head.signers().contains_key(card.name.as_str()) {
-            let new = Held { signer: card.holds_shares, since: now() };
-            held.entry(card.name.clone()).or_insert(new);
+            held.entry(card.name.clone()).or_insert_with(now);
         }
     }
 }
@@ -211,7 +216,7 @@ fn report(
     signed: &Signed,
     scope: Scope,
     frozen: bool,
-    held: &BTreeMap<Name, Held>,
+    held: &BTreeMap<Name, u64>,
     problems: BTreeMap<String, String>,
 ) -> Result<()> {
     let global = session.global;
@@ -262,7 +267,7 @@ fn report(
     }
     let what = format!(
         "not frozen yet: it takes {} signers, or {} co-signers and {SETTLED_S} s",
-        signers_needed(&numbers),
+        holder_sets(state).iter().map(|set| signers_needed(&numbers, set.len())).max().unwrap_or(0),
         cosigners_needed(&numbers)
     );
     let next = "run it again with the addresses of more co-signers (--cosigner NAME=HOST:PORT) or a longer --timeout";

@@ -1,6 +1,6 @@
 //! When it is true that what a freeze covers is frozen (P18): a part is as slow as everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use custody::genesis::Numbers;
 use custody::name::Name;
@@ -9,27 +9,27 @@ use custody::name::Name;
 /// only under a head within 60 s of the signer's clock, and two clocks may differ by as much (P14, P18).
 pub(crate) const SETTLED_S: u64 = 150;
 
-/// One co-signer's acknowledgement of a freeze.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Held {
-    /// Whether it holds shares.
-    pub(crate) signer: bool,
-    /// Since when, by the own clock, seconds since 1970.
-    pub(crate) since: u64,
+/// Whether the acknowledgements, each with the time since when by the own clock, make it true: for each set that
+/// holds the shares of an account by n − t + 1 + f of its n signers, so that the honest ones among them leave too
+/// few to sign; or by N − q + f + 1 co-signers 150 s ago, so that no newer head is final without it and every
+/// older one is stale.
+pub(crate) fn is_frozen(
+    numbers: &Numbers,
+    sets: &BTreeSet<&[Name]>,
+    held: &BTreeMap<Name, u64>,
+    now: u64,
+) -> bool {
+    let stopped = |set: &&[Name]| {
+        let signers = set.iter().filter(|signer| held.contains_key(*signer)).count();
+        signers >= signers_needed(numbers, set.len())
+    };
+    let settled = held.values().filter(|since| since.saturating_add(SETTLED_S) <= now).count();
+    (!sets.is_empty() && sets.iter().all(stopped)) || settled >= cosigners_needed(numbers)
 }
 
-/// Whether the acknowledgements make it true: by n − t + 1 + f signers, so that the honest ones among them
-/// leave too few to sign; or by N − q + f + 1 co-signers 150 s ago, so that no newer head is final
-/// without it and every older one is stale.
-pub(crate) fn is_frozen(numbers: &Numbers, held: &BTreeMap<Name, Held>, now: u64) -> bool {
-    let signers = held.values().filter(|h| h.signer).count();
-    let settled = held.values().filter(|h| h.since.saturating_add(SETTLED_S) <= now).count();
-    signers >= signers_needed(numbers) || settled >= cosigners_needed(numbers)
-}
-
-/// n − t + 1 + f.
-pub(crate) fn signers_needed(n: &Numbers) -> usize {
-    n.holders + 1 + n.faulty - n.threshold
+/// n − t + 1 + f of n holders.
+pub(crate) fn signers_needed(n: &Numbers, holders: usize) -> usize {
+    holders + 1 + n.faulty - n.threshold
 }
 
 /// N − q + f + 1.
@@ -41,27 +41,49 @@ pub(crate) fn cosigners_needed(n: &Numbers) -> usize {
 mod tests {
     use super::*;
 
-    fn held(list: &[(&str, bool, u64)]) -> BTreeMap<Name, Held> {
-        let held = |(name, signer, since): &(&str, bool, u64)| {
-            (name.parse().unwrap(), Held { signer: *signer, since: *since })
-        };
-        list.iter().map(held).collect()
+    fn names(list: &[&str]) -> Vec<Name> {
+        list.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn held(list: &[&str], since: u64) -> BTreeMap<Name, u64> {
+        names(list).into_iter().map(|name| (name, since)).collect()
     }
 
     #[test]
     fn frozen_only_when_it_is_true() {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
-        assert_eq!((signers_needed(&numbers), cosigners_needed(&numbers)), (3, 3));
-        let two = held(&[("a", true, 0), ("b", true, 0)]);
+        assert_eq!((signers_needed(&numbers, 3), cosigners_needed(&numbers)), (3, 3));
+        let signers = names(&["a", "b", "c"]);
+        let sets = [signers.as_slice()].into();
+        let two = held(&["a", "b"], 0);
         assert!(
-            !is_frozen(&numbers, &two, 1_000_000),
+            !is_frozen(&numbers, &sets, &two, 1_000_000),
             "one of the two may be hostile, and signs with the third"
         );
-        let three = held(&[("a", true, 100), ("b", true, 100), ("c", true, 100)]);
-        assert!(is_frozen(&numbers, &three, 100));
-        let witness = held(&[("a", true, 100), ("b", true, 100), ("w", false, 100)]);
-        assert!(!is_frozen(&numbers, &witness, 100 + SETTLED_S - 1));
-        assert!(is_frozen(&numbers, &witness, 100 + SETTLED_S));
-        assert!(!is_frozen(&numbers, &BTreeMap::new(), u64::MAX));
+        assert!(is_frozen(&numbers, &sets, &held(&["a", "b", "c"], 100), 100));
+        let witness = held(&["a", "b", "w"], 100);
+        assert!(!is_frozen(&numbers, &sets, &witness, 100 + SETTLED_S - 1));
+        assert!(is_frozen(&numbers, &sets, &witness, 100 + SETTLED_S));
+        assert!(!is_frozen(&numbers, &sets, &BTreeMap::new(), u64::MAX));
+        // Where nothing was dealt it is the log that stops, once it has it.
+        assert!(!is_frozen(&numbers, &BTreeSet::new(), &held(&["a", "b"], 100), 100));
+    }
+
+    /// Each account has its holders: those of one do not stop another.
+    #[test]
+    fn who_holds_shares_after_a_resharing_counts() {
+        let numbers = Numbers::new(4, 3, 2, 1).unwrap();
+        let (old, new) = (names(&["a", "b", "c"]), names(&["a", "b", "w"]));
+        let all = names(&["a", "b", "c", "w"]);
+        let before = held(&["a", "b", "c"], 100);
+        assert!(!is_frozen(&numbers, &[new.as_slice()].into(), &before, 100));
+        assert!(!is_frozen(&numbers, &[old.as_slice(), new.as_slice()].into(), &before, 100));
+        let four = held(&["a", "b", "c", "w"], 100);
+        assert!(is_frozen(&numbers, &[old.as_slice(), new.as_slice()].into(), &four, 100));
+        assert!(
+            !is_frozen(&numbers, &[all.as_slice()].into(), &before, 100),
+            "with four holders it takes four"
+        );
+        assert!(is_frozen(&numbers, &[all.as_slice()].into(), &four, 100));
     }
 }

@@ -15,6 +15,7 @@ mod money;
 mod pay;
 mod recovery;
 mod request;
+mod reshare;
 mod show;
 mod spare;
 mod spec;
@@ -73,6 +74,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Destination(command) => enrol::destination(global, command),
         Command::Wallet(command) => enrol::wallet(global, command),
         Command::Ceremony(command) => ceremony::run(global, command),
+        Command::Reshare(command) => reshare::run(global, command),
         Command::Recovery(command) => recovery::run(global, command),
         Command::Address(command) => address::run(global, command),
         Command::Descriptor { wallet } => address::descriptor(global, &wallet),

@@ -8,12 +8,13 @@ use custody::document::Document;
 use custody::effects::Sats;
 use custody::name::Name;
 use custody::policy::describe;
-use custody::state::State;
+use custody::state::{SlotRecord, State};
 use custody::statement::Scope;
 use serde::Serialize;
 use wire::message::ServerStatus;
 
 use super::emit;
+use super::reshare;
 use super::spare::{able, spare};
 use crate::args::Global;
 use crate::failure::Result;
@@ -34,6 +35,8 @@ struct Status {
     freezes: Vec<Frozen>,
     wallets: Vec<Name>,
     warnings: Vec<String>,
+    /// What is to be done about keys: few accounts left, shares that should be gone.
+    keys: Vec<String>,
     /// As the server sees things. Nothing in it is proof.
     server: Option<ServerStatus>,
 }
@@ -62,6 +65,7 @@ pub(crate) fn run(global: &Global) -> Result<()> {
         freezes: freezes(state),
         wallets: wallets(state),
         warnings: warnings(state),
+        keys: keys(state),
         server,
     };
     emit(global, &text(&status), &status)
@@ -80,6 +84,17 @@ fn wallets(state: &State) -> Vec<Name> {
         _ => None,
     });
     wallets.collect()
+}
+
+/// Accounts that are left for wallets when `status` begins to warn: what a ceremony takes to prepare is days.
+const ACCOUNTS_LEAST: usize = 3;
+
+fn keys(state: &State) -> Vec<String> {
+    let open = |slot: &SlotRecord| slot.reshares.is_none() && slot.wallet.is_none();
+    let left = state.slots().iter().filter(|(_, slot)| open(slot)).count();
+    let few = (!state.slots().is_empty() && left <= ACCOUNTS_LEAST)
+        .then(|| format!("{left} dealt accounts are left for wallets: restock them by a recovery ceremony"));
+    few.into_iter().chain(reshare::not_erased(state)).collect()
 }
 
 /// P31: quorums that one or two absences make impossible.
@@ -133,6 +148,9 @@ fn text(status: &Status) -> String {
     }
     for warning in &status.warnings {
         row("! spare", warning.clone());
+    }
+    for warning in &status.keys {
+        row("! keys", warning.clone());
     }
     let Some(server) = &status.server else { return out };
     row("server says", "(nothing below is proof)".into());
