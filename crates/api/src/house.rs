@@ -1,11 +1,14 @@
 //! What the interface needs of the server around it.
 
+use std::sync::Arc;
+
 use chain::BitcoinDecoder;
 use custody::Hash;
 use custody::name::Label;
 use custody::payment::Allocate;
 use custody::state::{Owner, State};
 use custody::statement::Envelope;
+use deposits::Own;
 use ledger::{Books, Reconciliation};
 
 /// The server, as the interface sees it. Calls may block for milliseconds: they run outside of the
@@ -16,6 +19,19 @@ pub trait House: Send + Sync + 'static {
 
     /// Looks at the state under the newest final head. Held only for the time of the call.
     fn look(&self, look: &mut dyn FnMut(&State, &BitcoinDecoder));
+
+    /// As [`House::look`], unless that would have to wait: then it does nothing and says false. Most questions come
+    /// when nobody else looks, and another thread to wait in costs more than the look.
+    fn try_look(&self, look: &mut dyn FnMut(&State, &BitcoinDecoder)) -> bool {
+        let _ = look;
+        false
+    }
+
+    /// The index of own scripts, shared with who follows the chain by it. Asked for once; without another, the
+    /// interface has one of its own.
+    fn own(&self) -> Arc<Own> {
+        Arc::default()
+    }
 
     /// The text behind a commitment, if the server has it.
     fn label(&self, commitment: &Hash) -> Option<String>;

@@ -134,33 +134,32 @@ impl Desk {
         effect: impl Future<Output = Result<Effect, Problem>> + Send,
     ) -> Result<Response, Problem> {
         let (id, body) = (write.id()?, write.body_hash());
-        if let Some(Found::Answered(response)) = self.remembered(&id, body).await? {
-            self.pass_on(carried).await?;
-            return Ok(response);
-        }
+        // Nearly all keys are new: whether one came before is read when the books refuse it, or something else does.
         let response = match self.enter(&id, body, effect).await {
-            Ok(response) => response,
-            // The same write may have been faster on another connection.
-            Err(problem) => match self.remembered(&id, body).await? {
-                Some(Found::Answered(response)) => response,
-                _ => return Err(problem),
+            Ok(Some(response)) => response,
+            entered => match (self.remembered(&id, body).await?, entered) {
+                (Some(Found::Answered(response)), _) => response,
+                (_, Err(problem)) => return Err(problem),
+                (_, Ok(_)) => return Err(Problem::new(Code::Internal, "the answer that was kept is gone")),
             },
         };
         self.pass_on(carried).await?;
         Ok(response)
     }
 
+    /// Nothing where the very same entry is in the books already.
     async fn enter(
         &self,
         id: &Hash,
         body: Hash,
         effect: impl Future<Output = Result<Effect, Problem>> + Send,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Option<Response>, Problem> {
         let Effect { mut posting, status, answer } = effect.await?;
         let kept = Remembered { body, status: status.as_u16(), answer: answer.to_string() };
         posting.records.push(record(id, "answered", 0, self.house.now(), &kept));
         match self.books().commit(posting).await {
-            Ok(_) => Ok(json(status, kept.answer)),
+            Ok(committed) if committed.repeated => Ok(None),
+            Ok(_) => Ok(Some(json(status, kept.answer))),
             Err(CommitError::Refused(refusal)) => Err(taken(&refusal).unwrap_or_else(|| refusal.into())),
             Err(error) => Err(error.into()),
         }

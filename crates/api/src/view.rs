@@ -8,11 +8,11 @@ use custody::document::{Document, Grant, Kind, Wallet};
 use custody::effects::{AccountKey, Branch, Decoder as _};
 use custody::name::Name;
 use custody::state::{Owner, Stage, State};
+use deposits::Own;
 use ledger::{Asset, Books};
 use tokio::sync::Semaphore;
 
 use crate::house::{Caller, House};
-use crate::own::Own;
 use crate::problem::{Code, Problem};
 
 /// Comparisons of books and network that are waited for at once. Each parks a thread for seconds, and those who
@@ -36,7 +36,8 @@ pub(crate) struct View {
 
 impl Desk {
     pub(crate) fn new(house: Arc<dyn House>) -> Self {
-        Self { house, own: Arc::default(), comparing: Arc::new(Semaphore::new(COMPARING_LIMIT)) }
+        let own = house.own();
+        Self { house, own, comparing: Arc::new(Semaphore::new(COMPARING_LIMIT)) }
     }
 
     pub(crate) fn books(&self) -> &Books {
@@ -54,14 +55,20 @@ impl Desk {
     }
 
     pub(crate) async fn view(&self) -> Result<Arc<View>, Problem> {
-        let view = self.blocking(|house| {
-            let mut view = None;
-            house.look(&mut |state, decoder| {
-                view = Some(Arc::new(View { state: state.clone(), decoder: decoder.clone() }));
+        let of = |state: &State, decoder: &BitcoinDecoder| {
+            Some(Arc::new(View { state: state.clone(), decoder: decoder.clone() }))
+        };
+        let mut view = None;
+        let looked = self.house.try_look(&mut |state, decoder| view = of(state, decoder));
+        if !looked {
+            let look = self.blocking(move |house| {
+                let mut view = None;
+                house.look(&mut |state, decoder| view = of(state, decoder));
+                view
             });
-            view
-        });
-        view.await?.ok_or_else(|| Problem::new(Code::Internal, "the server has no state of the log"))
+            view = look.await?;
+        }
+        view.ok_or_else(|| Problem::new(Code::Internal, "the server has no state of the log"))
     }
 }
 

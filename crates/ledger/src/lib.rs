@@ -86,6 +86,21 @@ pub struct Committed {
     pub repeated: bool,
 }
 
+/// A posting that was sent to the books. Dropping this does not take it back.
+#[must_use = "until the outcome is known, the posting may or may not be in the books"]
+#[derive(Debug)]
+pub struct Sent(oneshot::Receiver<Result<Committed, CommitError>>);
+
+impl Sent {
+    /// Waits until the posting is durable, or refused.
+    ///
+    /// # Errors
+    /// See [`Books::commit`].
+    pub async fn outcome(self) -> Result<Committed, CommitError> {
+        self.0.await.map_err(|_| DatabaseError::Closed)?
+    }
+}
+
 /// The books. Clones share one writer. Several processes may open the same database and write: each sees
 /// what the others wrote.
 #[derive(Clone, Debug)]
@@ -141,11 +156,22 @@ impl Books {
     /// # Errors
     /// [`CommitError::Refused`]: nothing changed. [`CommitError::Database`]: unknown, commit it again.
     pub async fn commit(&self, posting: Posting) -> Result<Committed, CommitError> {
+        self.send(posting).await?.outcome().await
+    }
+
+    /// The first half of [`Books::commit`]: the posting has its place behind all that were sent before, by this
+    /// caller too, and is judged after them. Who sends several before the first is answered has them written
+    /// together; each is still entered or refused for itself. One that must not be entered without the one before
+    /// it names a version of a record that the one before it writes.
+    ///
+    /// # Errors
+    /// As [`Books::commit`]; what the books say stands in [`Sent::outcome`].
+    pub async fn send(&self, posting: Posting) -> Result<Sent, CommitError> {
         book::judge_shape(&posting)?;
         let (reply, answer) = oneshot::channel();
         let job = writer::Job::Commit(posting, reply);
         self.writer.send(job).await.map_err(|_| DatabaseError::Closed)?;
-        answer.await.map_err(|_| DatabaseError::Closed)?
+        Ok(Sent(answer))
     }
 
     /// Finishes what waits, and closes the database. Later calls fail with [`DatabaseError::Closed`].

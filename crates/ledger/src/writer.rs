@@ -142,7 +142,7 @@ impl Writer {
         loop {
             let mut connection = match self.connection.take() {
                 Some(connection) => connection,
-                None => match self.pool.acquire().await {
+                None => match self.pool.acquire_to_write().await {
                     Ok(connection) => connection,
                     Err(DatabaseError::Unreachable(_)) if losses < LOST_RETRIES => {
                         losses = losses.saturating_add(1);

@@ -16,6 +16,7 @@ on_both_engines!(
     two_openers_at_once_make_the_tables_once,
     one_damaged_row_fails_only_those_who_name_it,
     a_caller_that_gives_up_takes_nothing_back,
+    postings_that_are_sent_behind_each_other_are_judged_in_that_order,
     closed_books_say_so,
 );
 
@@ -264,4 +265,37 @@ async fn what_is_reserved_cannot_be_moved() {
         let paid = one(posted(&format!("p{i}"), &client, "client:other", 1, Code::Internal));
         assert_eq!(race(std::slice::from_ref(&books), vec![held, paid]).await, 1);
     }
+}
+
+/// Each follows the version that the one before it writes: they are entered up to the first that is refused, and none
+/// behind it is, though nobody waited in between.
+async fn postings_that_are_sent_behind_each_other_are_judged_in_that_order(database: Database) {
+    let books = open(&database).await;
+    let step = |version: u64, amount: u128| Posting {
+        transfers: vec![posted(&format!("p{version}"), "client:poor", "client:till", amount, Code::Internal)],
+        records: vec![change(RecordKind::Cursor, "chain", version, "on")],
+    };
+    commit(&books, one(deposit("d", "client:poor", 10))).await;
+    let mut sent = Vec::new();
+    for (version, amount) in [(0, 4), (1, 4), (2, 4), (3, 1), (4, 1)] {
+        sent.push(books.send(step(version, amount)).await.unwrap());
+    }
+    let mut outcomes = Vec::new();
+    for sent in sent {
+        outcomes.push(sent.outcome().await);
+    }
+    let [Ok(first), Ok(second), Err(poor), Err(fourth), Err(fifth)] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert!(first.position < second.position);
+    assert!(matches!(poor, CommitError::Refused(Refusal::Overdraft { .. })), "{poor}");
+    for late in [fourth, fifth] {
+        assert!(matches!(late, CommitError::Refused(Refusal::Version { .. })), "{late}");
+    }
+    assert_eq!(balance(&books, "client:poor").await, 2);
+    assert_eq!(record(&books, RecordKind::Cursor, "chain").await.unwrap().version, 2);
+    // One that nobody waits for is entered all the same.
+    drop(books.send(step(2, 2)).await.unwrap());
+    commit(&books, one(deposit("e", "client:poor", 5))).await;
+    assert_eq!(balance(&books, "client:poor").await, 5);
 }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::deposits::Own;
 use api::ChainStatus;
 use chain::BitcoinDecoder;
 use custody::document::Document;
@@ -132,14 +133,24 @@ impl Clerk {
         })
     }
 
+    /// The index of own scripts that deposits are found by.
+    pub(crate) fn own(&self) -> Arc<Own> {
+        self.deposits.own()
+    }
+
     /// Works for ever.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
+        self.run_every(POLL);
+    }
+
+    /// Works for ever. The node is asked at least so often, and when it has news.
+    fn run_every(mut self, pause: Duration) {
         let mut last = String::new();
         let mut polled: Option<Instant> = None;
         let tip = deposits::Tip::watch(&self.desk, &self.node);
         loop {
             // The log may grow many times a second; the node is asked once, and when it says that it has news.
-            let poll = tip.has_news() || polled.is_none_or(|at| at.elapsed() >= POLL);
+            let poll = tip.has_news() || polled.is_none_or(|at| at.elapsed() >= pause);
             if poll {
                 polled = Some(Instant::now());
             }
@@ -153,16 +164,16 @@ impl Clerk {
             if self.deposits.behind() && self.desk.core().is_level() {
                 polled = None;
             } else {
-                self.wait();
+                self.wait(pause);
             }
         }
     }
 
-    /// Sleeps until the log grows, the node has another block or a client changed the books, at most until the next poll.
-    fn wait(&self) {
+    /// Sleeps until the log grows, the node has another block or a client changed the books, at most so long.
+    fn wait(&self, pause: Duration) {
         let core = self.desk.core();
         let idle = |core: &mut crate::desk::Core| !std::mem::take(&mut core.clerk_woken);
-        let woken = self.desk.clerk.wait_timeout_while(core, POLL, idle);
+        let woken = self.desk.clerk.wait_timeout_while(core, pause, idle);
         drop(woken.unwrap_or_else(PoisonError::into_inner));
     }
 

@@ -10,6 +10,7 @@ use custody::name::Label;
 use custody::payment::Allocate;
 use custody::state::State;
 use custody::statement::{Body, Envelope};
+use deposits::Own;
 use ledger::{Books, Reconciliation};
 
 use crate::desk::{Core, Desk, now_s};
@@ -23,11 +24,13 @@ const RECONCILE_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Counter {
     desk: Arc<Desk>,
     books: Books,
+    own: Arc<Own>,
 }
 
 impl Counter {
-    pub(crate) fn new(desk: Arc<Desk>, books: Books) -> Self {
-        Self { desk, books }
+    /// With the clerk's index of own scripts.
+    pub(crate) fn new(desk: Arc<Desk>, books: Books, own: Arc<Own>) -> Self {
+        Self { desk, books, own }
     }
 }
 
@@ -39,6 +42,15 @@ impl House for Counter {
     fn look(&self, look: &mut dyn FnMut(&State, &BitcoinDecoder)) {
         let core = self.desk.core();
         look(core.replica.state(), core.replica.decoder());
+    }
+
+    fn try_look(&self, look: &mut dyn FnMut(&State, &BitcoinDecoder)) -> bool {
+        let core = self.desk.try_core();
+        core.map(|core| look(core.replica.state(), core.replica.decoder())).is_some()
+    }
+
+    fn own(&self) -> Arc<Own> {
+        Arc::clone(&self.own)
     }
 
     fn label(&self, commitment: &Hash) -> Option<String> {

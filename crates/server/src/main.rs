@@ -183,6 +183,18 @@ fn serve(mut options: Options) -> Result<(), Failure> {
     let rescan = options.optional("rescan").map(|text| block(&text)).transpose()?;
     let (ready_file, api_ready_file) = (options.optional("ready-file"), options.optional("api-ready-file"));
     options.finish()?;
+    let of_books = [
+        ("api", api.is_some()),
+        ("alarm-dir", alarm.is_some()),
+        ("consolidator-dir", consolidator.is_some()),
+        ("screening", screening.is_some()),
+        ("deposit-rules", deposit_rules.is_some()),
+        ("rescan", rescan.is_some()),
+    ];
+    if let (None, Some((name, _))) = (&books, of_books.iter().find(|(_, given)| *given)) {
+        let why = "does nothing without books: leave it out, or name books in place of --books none";
+        return Err(format!("--{name} {why}").into());
+    }
     let setup = Setup {
         directory,
         genesis,

@@ -94,6 +94,12 @@ pub enum NodeError {
         /// Core's words.
         message: String,
     },
+    /// No thread to wait in.
+    #[error("cannot start a thread that waits for the node; ask again when the machine is less busy")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
     /// An answer that does not have the form that it must have.
     #[error("the answer of the node cannot be used: it sent {what}; is this address a Bitcoin Core node?")]
     Malformed {

@@ -2,6 +2,7 @@
 //! is the node's word; signers take none of it without a proof.
 
 mod coins;
+mod scanning;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +25,11 @@ use serde_json::json;
 
 use crate::desk::{Desk, now_ms};
 use crate::flow::{FEE_RATE_FLOOR, FEE_RATE_LIMIT, replaced};
-use crate::node::{Client, NodeError, RANGE_LIMIT};
+use crate::node::{Client, NodeError, RANGE_LIMIT, Scan};
 use crate::watch::{Place, Watch, shown};
 use coins::{Coins, Reach, scope};
 pub(crate) use coins::{Scanned, Unspent};
+use scanning::{Question, Scanning};
 
 /// How often the node is asked for a new block, in milliseconds.
 const POLL_MS: u64 = 1_000;
@@ -71,6 +73,14 @@ pub(crate) struct Observer {
     problem: Option<String>,
     fee_rate: u64,
     coins: Option<Coins>,
+    /// The block that the coins are as of is in the best chain.
+    coins_stand: bool,
+    /// A scan that the node has not answered yet.
+    scanning: Option<Scanning>,
+    /// No scan is begun before.
+    next_scan_ms: u64,
+    /// Why the last one failed.
+    unscanned: Option<String>,
     /// The scripts of the coins, as they were derived here. Nothing of them is kept on disk, nor taken from what the
     /// follower of deposits keeps: the reconciliation compares the two.
     scripts: BTreeMap<(Name, Branch, u32), Vec<u8>>,
@@ -93,6 +103,10 @@ impl Observer {
             problem: None,
             fee_rate: FEE_RATE_FLOOR,
             coins: None,
+            coins_stand: false,
+            scanning: None,
+            next_scan_ms: 0,
+            unscanned: None,
             scripts: BTreeMap::new(),
             headers: RefCell::default(),
             offers: BTreeMap::new(),
@@ -104,9 +118,11 @@ impl Observer {
         self.tip.map(|tip| tip.height)
     }
 
-    /// The coins by wallet, and the height that they are as of.
+    /// The coins by wallet, and the height that they are as of: that of the last scan, without those that own
+    /// transactions spent since. Nothing while its block is not in the best chain.
     pub(crate) fn coins(&self) -> Option<(&BTreeMap<Name, Vec<Utxo>>, u32)> {
-        self.coins.as_ref().map(|coins| (coins.by_wallet(), coins.tip().height))
+        let coins = self.coins.as_ref().filter(|_| self.coins_stand);
+        coins.map(|coins| (coins.by_wallet(), coins.tip().height))
     }
 
     /// All unspent outputs of the wallets, as of the last scan.
@@ -141,19 +157,20 @@ impl Observer {
 
     /// Asks the node for its tip when that is due, and follows up on what is new.
     pub(crate) fn look(&mut self, desk: &Arc<Desk>, state: &State, decoder: &BitcoinDecoder) {
-        match self.try_look(desk, state, decoder) {
-            Ok(()) => self.problem = None,
-            Err(error) => {
-                let text = error.to_string();
-                if self.problem.as_ref() != Some(&text) {
-                    eprintln!("keyward-server: {text}");
-                }
-                self.problem = Some(text);
-            }
+        let failed = self.try_look(desk, state, decoder).err().map(|error| error.to_string());
+        let problem = failed.or_else(|| self.unscanned.clone());
+        if let Some(text) = problem.as_ref().filter(|text| self.problem.as_ref() != Some(*text)) {
+            eprintln!("keyward-server: {text}");
         }
+        self.problem = problem;
     }
 
-    fn try_look(&mut self, desk: &Desk, state: &State, decoder: &BitcoinDecoder) -> Result<(), NodeError> {
+    fn try_look(
+        &mut self,
+        desk: &Arc<Desk>,
+        state: &State,
+        decoder: &BitcoinDecoder,
+    ) -> Result<(), NodeError> {
         let now = now_ms();
         if now >= self.next_poll_ms {
             self.next_poll_ms = now.saturating_add(POLL_MS);
@@ -167,7 +184,10 @@ impl Observer {
         }
         let Some(tip) = self.tip else { return Ok(()) };
         self.search_blocks(desk, state, decoder, tip)?;
-        self.scan(state, decoder, tip)
+        // Weak, so that a scan does not keep the desk alive.
+        let desk = Arc::downgrade(desk);
+        let wake = move || desk.upgrade().into_iter().for_each(|desk| desk.wake(&mut desk.core()));
+        self.scan(state, decoder, tip, wake)
     }
 
     fn take_tip(&mut self, tip: Tip) -> Result<(), NodeError> {
@@ -236,9 +256,20 @@ impl Observer {
         Ok(())
     }
 
-    /// Reads the coins of all wallets when the tip or the range of indices is another. Else those that are
-    /// there reach as far as the log does by now.
-    fn scan(&mut self, state: &State, decoder: &BitcoinDecoder, tip: Tip) -> Result<(), NodeError> {
+    /// Has the coins of all wallets read when the tip or the range of indices is another, without waiting for it. Those
+    /// that are there reach as far as the log does by now.
+    fn scan(
+        &mut self,
+        state: &State,
+        decoder: &BitcoinDecoder,
+        tip: Tip,
+        wake: impl FnOnce() + Send + 'static,
+    ) -> Result<(), NodeError> {
+        if let Some(answer) = self.scanning.as_ref().and_then(Scanning::answer) {
+            let question = self.scanning.take().map(|scanning| scanning.question);
+            let taken = question.map_or(Ok(()), |question| self.take_scan(decoder, question, answer));
+            self.unscanned = taken.err().map(|error| error.to_string());
+        }
         let mut wallets = Vec::new();
         let mut reach = Reach::new();
         for found in state.documents() {
@@ -251,10 +282,22 @@ impl Observer {
             wallets.push((wallet.id.clone(), slot.slot.account.clone()));
         }
         let at = (tip, scope(&reach));
-        if let Some(coins) = self.coins.as_mut().filter(|coins| coins.at == at) {
-            coins.extend(reach);
+        if let Some(coins) = &mut self.coins {
+            let newest = coins.tip() == tip;
+            coins.extend(reach.clone(), if newest { BTreeSet::new() } else { self.watch.spent(state) });
+            // What a reorganisation took back is no coin, and whatever cannot be asked now is unknown.
+            let of = coins.tip();
+            self.coins_stand = newest || self.node.block_hash(of.height).is_ok_and(|block| block == of.block);
+            if coins.at == at {
+                return Ok(());
+            }
+        }
+        let now = now_ms();
+        if self.scanning.is_some() || now < self.next_scan_ms {
             return Ok(());
         }
+        // Whatever the node answers, and however soon, it is not asked in a loop.
+        self.next_scan_ms = now.saturating_add(POLL_MS);
         let mut ranges = Vec::new();
         for (number, (id, account)) in (0..).zip(&wallets) {
             for branch in [Branch::Receive, Branch::Change] {
@@ -266,12 +309,20 @@ impl Observer {
                 ranges.extend(within_limit(last).map(|range| (descriptor.clone(), range)));
             }
         }
-        let scan = self.node.scan_ranges(&ranges)?;
-        // A block came meanwhile: the next look sees it.
-        if scan.best != tip.block {
-            self.next_poll_ms = 0;
-            return Ok(());
-        }
+        let question = Question { scope: at.1, reach, wallets };
+        self.scanning = Some(Scanning::begin(&self.node, question, ranges, wake)?);
+        Ok(())
+    }
+
+    /// Takes in what a scan found. It is as of the block that the node had when it began.
+    fn take_scan(
+        &mut self,
+        decoder: &BitcoinDecoder,
+        question: Question,
+        answer: Result<Scan, NodeError>,
+    ) -> Result<(), NodeError> {
+        let (scan, Question { scope, reach, wallets }) = (answer?, question);
+        let tip = Tip { height: scan.height, block: scan.best };
         let (mut found, mut scripts) = (Vec::new(), BTreeMap::new());
         for unspent in scan.unspents {
             let (id, branch, index) = self.whose(decoder, &wallets, &unspent)?;
@@ -283,7 +334,7 @@ impl Observer {
             found.push((id.clone(), Utxo { outpoint, amount: unspent.amount, branch, index, height }, ripe));
         }
         self.scripts = scripts;
-        self.coins = Some(Coins::new(at, reach, found));
+        self.coins = Some(Coins::new((tip, scope), reach, found));
         Ok(())
     }
 

@@ -130,7 +130,7 @@ impl Worker {
                 News::Bump { request, rate, reply } => bumps.push((request, rate, reply)),
             }
         }
-        // Signing does not wait for the node, which may be busy with a scan.
+        // Signing does not wait for the node.
         self.order(&turn);
         let has_wallet = turn.state.documents().any(|found| matches!(found.document, Document::Wallet(_)));
         if has_wallet {

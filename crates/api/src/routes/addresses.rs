@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::transfers::Nothing;
 use crate::input::{Parameters, Path, Write};
 use crate::once::Effect;
-use crate::own::Place;
+use crate::own::{self, Place};
 use crate::page::{List, PageOf};
 use crate::problem::{Code, Problem};
 use crate::time::rfc3339;
@@ -161,8 +161,8 @@ fn path(view: &View, wallet: &Wallet, branch: Branch, index: u32) -> String {
 async fn place_of(desk: &Desk, view: &Arc<View>, text: &str) -> Result<Place, Problem> {
     let unknown = || Problem::unknown("address", text);
     let script = view.decoder.address_script(text).map_err(|_| unknown())?;
-    let (own, view) = (Arc::clone(&desk.own), Arc::clone(view));
-    desk.blocking(move |_| own.find(&view, &script)).await??.ok_or_else(unknown)
+    let (index, view) = (Arc::clone(&desk.own), Arc::clone(view));
+    desk.blocking(move |_| own::find(&index, &view, &script)).await??.ok_or_else(unknown)
 }
 
 /// One address

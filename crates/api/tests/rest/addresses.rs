@@ -183,3 +183,34 @@ async fn a_retired_address_stays_retired() {
     assert_eq!((record.state.as_str(), &record.body["by"]), ("retired", &json!("person:alice")));
     town.post("alice", &format!("{path}/retire"), "r2", &json!({})).await.problem(Code::AddressRetired);
 }
+
+/// The interface asks the index of the house, which takes in what was allocated since the last question.
+#[tokio::test]
+async fn an_address_is_own_from_its_allocation_on() {
+    let town = Town::new().await;
+    town.fund("north", 1_000_000).await;
+    let script = |index| {
+        town.world(|world| {
+            use custody::effects::Decoder as _;
+            let key = fixtures::Account::new(0).key();
+            let script = world.decoder.own_script(&key, custody::effects::Branch::Receive, index).unwrap();
+            world.decoder.address(&script).unwrap()
+        })
+    };
+    let pay = async |key: &str, address: &str| {
+        let outputs = json!([{"address": address, "amount": "400000"}]);
+        let body = json!({"wallet": "main", "client": "north", "fee_max": "1000", "outputs": outputs});
+        town.post("erp", "/v1/withdrawals", key, &body).await
+    };
+    assert!(town.home.own.read().is_empty());
+    for index in 0..3 {
+        let address = script(index);
+        pay(&format!("{index}-before"), &address).await.problem(Code::DestinationUnknown);
+        town.get("alice", &format!("/v1/addresses/{address}")).await.problem(Code::ResourceUnknown);
+        let body = json!({"wallet": "main", "client": "south"});
+        town.post("gate", "/v1/addresses", &format!("{index}"), &body).await.ok(202);
+        pay(&format!("{index}-after"), &address).await.problem(Code::DestinationOwn);
+        town.get("alice", &format!("/v1/addresses/{address}")).await.ok(200);
+    }
+    assert!(!town.home.own.read().is_empty(), "no other index");
+}

@@ -15,6 +15,7 @@ use custody::name::Label;
 use custody::payment::{Allocate, Request as Asked};
 use custody::state::{Owner as Who, State};
 use custody::statement::{Body as Says, Envelope};
+use deposits::Own;
 use fixtures::{World, client, machine, name, newest, public};
 use http_body_util::BodyExt as _;
 use ledger::{
@@ -49,6 +50,8 @@ pub(crate) struct Home {
     pub(crate) comparisons: AtomicU64,
     /// How often it was asked for addresses; while the lock is held it does not answer.
     pub(crate) allocations: Mutex<u64>,
+    /// The index of own scripts.
+    pub(crate) own: Arc<Own>,
     clock: Arc<AtomicU64>,
 }
 
@@ -62,6 +65,16 @@ impl House for Home {
             let world = self.world.lock().unwrap();
             look(&world.state, &world.decoder);
         }
+    }
+
+    fn try_look(&self, look: &mut dyn FnMut(&State, &BitcoinDecoder)) -> bool {
+        // Blind, or somebody has it: the other way.
+        let world = self.world.try_lock().ok().filter(|_| !self.blind.load(Ordering::SeqCst));
+        world.map(|world| look(&world.state, &world.decoder)).is_some()
+    }
+
+    fn own(&self) -> Arc<Own> {
+        Arc::clone(&self.own)
     }
 
     fn label(&self, commitment: &Hash) -> Option<String> {
@@ -333,6 +346,7 @@ impl Home {
             reconciliations: Mutex::new(Err("the node is not followed".into())),
             comparisons: AtomicU64::new(0),
             allocations: Mutex::new(0),
+            own: Arc::default(),
             clock,
         }
     }

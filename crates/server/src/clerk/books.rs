@@ -2,7 +2,7 @@
 
 use ledger::{
     Account, Books, CommitError, Committed, DatabaseError, Posting, Record, RecordFilter, RecordKind,
-    Refusal, Totals,
+    Refusal, Sent, Totals,
 };
 use tokio::runtime::Handle;
 
@@ -38,6 +38,16 @@ impl Blocking {
     /// Commits; see [`Books::commit`].
     pub(crate) fn commit(&self, posting: Posting) -> Result<Committed, Box<CommitError>> {
         Ok(self.wait(self.books.commit(posting))?)
+    }
+
+    /// Sends a posting behind all others; see [`Books::send`].
+    pub(crate) fn send(&self, posting: Posting) -> Result<Sent, Box<CommitError>> {
+        Ok(self.wait(self.books.send(posting))?)
+    }
+
+    /// What became of it.
+    pub(crate) fn outcome(&self, sent: Sent) -> Result<Committed, Box<CommitError>> {
+        Ok(self.wait(sent.outcome())?)
     }
 
     /// Commits, unless another replica was faster: then false, and the caller reads again.

@@ -13,6 +13,7 @@ mod tip;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::ChainStatus;
@@ -21,8 +22,8 @@ use bitcoin::{BlockHash, Transaction, Txid};
 use custody::Hash;
 use custody::effects::{OutPoint, Sats};
 use deposits::{
-    Block, Coin, Deployment, Event, Fact, Follower, KeyFiles, Next, NodeState, Report, Rules, Sighting,
-    WatchError, Watched, With, outpoint_text,
+    Block, Coin, Deployment, Event, Fact, Follower, KeyFiles, Next, NodeState, Own, Report, Rules, Sighting,
+    WatchError, With, outpoint_text,
 };
 use ledger::RecordKind;
 
@@ -79,9 +80,8 @@ pub(crate) struct Deposits {
     screened: Screened,
     rules: Rules,
     rescan: Option<(u32, Hash)>,
-    watched: Watched,
-    keys: Option<KeyFiles>,
-    /// The log height that `watched` is of.
+    own: Arc<Own>,
+    /// The log height that was looked at.
     height: Option<u64>,
     /// Nothing until it was taken up from the books.
     taken: Option<Taken>,
@@ -112,9 +112,14 @@ impl Deposits {
             screened: Screened::new(settings.screening)?,
             rules,
             rescan: settings.rescan,
-            keys: settings.keys.map(KeyFiles::new),
+            own: Arc::new(Own::new(settings.keys.map(KeyFiles::new))),
             ..Self::default()
         })
+    }
+
+    /// The index of own scripts, for who else is asked about them.
+    pub(crate) fn own(&self) -> Arc<Own> {
+        Arc::clone(&self.own)
     }
 
     /// Looks at the node once, and posts what follows.
@@ -178,9 +183,12 @@ impl Deposits {
     }
 
     fn follow(&mut self, at: &At<'_>) -> Result<(), ClerkError> {
+        if let Some(wrong) = self.own.take_wrong() {
+            return Err(self.distrust(at, wrong));
+        }
+        self.watch(at)?;
         let height = at.state.clock().height;
         if self.height != Some(height) {
-            self.watch(at)?;
             self.height = Some(height);
             self.outflows.retain(|flow| !house::authorised(at.state, &flow.txid));
         }
@@ -212,17 +220,11 @@ impl Deposits {
 
     /// Watches what the log allocated since.
     fn watch(&mut self, at: &At<'_>) -> Result<(), ClerkError> {
-        let watched = match &mut self.keys {
-            None => self.watched.follow(at.state, at.decoder),
-            Some(files) => self.watched.follow_with(at.state, |account, branch, indices| {
-                files.keys(at.decoder, account, branch, indices)
-            }),
-        };
-        if let Some(problem) = self.keys.as_ref().and_then(KeyFiles::problem) {
+        let watched = self.own.follow(at.state, at.decoder);
+        if let Some(problem) = self.own.give_up_files() {
             eprintln!(
                 "keyward-server: derived keys cannot be kept, so that the next start takes longer: {problem}"
             );
-            self.keys = None;
         }
         watched.map_err(|error| ClerkError::Other(error.to_string()))
     }
@@ -234,8 +236,7 @@ impl Deposits {
              directory, and reconcile"
         );
         at.desk.core().alarm(why.clone());
-        self.keys.take_if(|files| files.forget().is_err());
-        (self.watched, self.height) = (Watched::default(), None);
+        self.own.forget();
         self.mempool.clear();
         ClerkError::Other(why)
     }
@@ -277,7 +278,7 @@ impl Deposits {
         for record in at.books.records(RecordKind::Address, RETIRED)? {
             let script = at.decoder.address_script(&record.change.id);
             let script = script.map_err(|error| ClerkError::Other(error.to_string()))?;
-            self.watched.retire(bitcoin::Script::from_bytes(&script));
+            self.own.retire(bitcoin::Script::from_bytes(&script));
         }
         Ok(())
     }
@@ -331,12 +332,17 @@ impl Deposits {
 
     /// Tells the follower what happened, and posts what it says.
     fn step(&mut self, at: &At<'_>, event: Event<'_>) -> Result<(), ClerkError> {
-        let proved = event.scripts().try_for_each(|script| self.watched.prove(at.decoder, script));
-        proved.map_err(|wrong| self.distrust(at, wrong))?;
+        let own = Arc::clone(&self.own);
+        let watched = own.read();
+        if let Err(wrong) = event.scripts().try_for_each(|script| watched.prove(at.decoder, script)) {
+            drop(watched);
+            return Err(self.distrust(at, wrong));
+        }
         let Some(taken) = &mut self.taken else { return Ok(()) };
         let house = Institution::new(at, &self.screened);
-        let with = With { watched: &self.watched, rules: &self.rules, house: &house };
+        let with = With { watched: &watched, rules: &self.rules, house: &house };
         let facts = taken.follower.step(event, &with);
+        drop(watched);
         for fact in &facts {
             if let Fact::Spent { coin, by, authorised: false } = fact {
                 self.alarm(at, coin, by.txid);

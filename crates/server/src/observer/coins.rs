@@ -1,6 +1,6 @@
 //! The coins of the wallets as of a scan, and how far they are handed out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
@@ -57,6 +57,8 @@ pub(super) struct Coins {
     scanned: Arc<Scanned>,
     ripe: BTreeMap<Name, Vec<Utxo>>,
     reach: Reach,
+    /// What own transactions spent in later blocks.
+    spent: BTreeSet<OutPoint>,
     by_wallet: BTreeMap<Name, Vec<Utxo>>,
     balances: BTreeMap<Name, u64>,
 }
@@ -78,16 +80,17 @@ impl Coins {
                 ripe.entry(wallet).or_default().push(coin);
             }
         }
-        let (by_wallet, balances) = (BTreeMap::new(), BTreeMap::new());
-        let mut this = Self { at, scanned: Arc::new(scanned), ripe, reach, by_wallet, balances };
+        let (spent, by_wallet, balances) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        let mut this = Self { at, scanned: Arc::new(scanned), ripe, reach, spent, by_wallet, balances };
         this.hand_out();
         this
     }
 
-    /// The log goes further: what was scanned there may be spent.
-    pub(super) fn extend(&mut self, reach: Reach) {
-        if self.reach != reach {
-            self.reach = reach;
+    /// The log goes further: what was scanned there may be spent. So does the chain: what own transactions spent may
+    /// not be spent again.
+    pub(super) fn extend(&mut self, reach: Reach, spent: BTreeSet<OutPoint>) {
+        if self.reach != reach || self.spent != spent {
+            (self.reach, self.spent) = (reach, spent);
             self.hand_out();
         }
     }
@@ -96,6 +99,7 @@ impl Coins {
         let coins = self.ripe.iter().map(|(wallet, coins)| {
             let within = self.within(wallet);
             let coins = coins.iter().filter(|coin| within(coin.branch, coin.index));
+            let coins = coins.filter(|coin| !self.spent.contains(&coin.outpoint));
             (wallet.clone(), coins.cloned().collect())
         });
         let balances = self.scanned.by_wallet.iter().map(|(wallet, coins)| {
@@ -184,9 +188,15 @@ mod tests {
 
         let further = reach(26, 21);
         assert_eq!((tip, scope(&further)), coins.at, "as of this scan");
-        coins.extend(further);
+        coins.extend(further.clone(), BTreeSet::new());
         let all = vec![(Branch::Receive, 24), (Branch::Receive, 25), (Branch::Change, 20)];
-        assert_eq!((spendable(&coins), balance(&coins)), (all, 1_111));
+        assert_eq!((spendable(&coins), balance(&coins)), (all.clone(), 1_111));
+        // What an own transaction spent since, and has not when a reorganisation took that back.
+        let of = |index| OutPoint { txid: Hash([1; 32]), vout: index };
+        coins.extend(further.clone(), BTreeSet::from([of(25), of(77)]));
+        assert_eq!(spendable(&coins), [all[0], all[2]]);
+        coins.extend(further, BTreeSet::new());
+        assert_eq!(spendable(&coins), all);
         let scanned = coins.scanned();
         assert_eq!((scanned.height, scanned.block), (9, Hash([2; 32])));
         assert_eq!(scanned.by_wallet[&name("main")].len(), 4, "the reconciliation sees everything");

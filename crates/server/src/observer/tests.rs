@@ -102,14 +102,25 @@ fn coins_are_found_with_their_wallets_and_nothing_else_is() {
     let mut expected: BTreeSet<_> =
         own.iter().map(|(wallet, _, branch, index)| ((*wallet).to_owned(), *branch, *index)).collect();
     expected.insert(("main".to_owned(), Branch::Receive, 4));
-    observer.scan(&world.state, &world.decoder, tip(&node)).unwrap();
+    scan_all(&mut observer, &world, tip(&node));
     assert_eq!(found(&observer), expected);
 
     // The next block: what was derived is known, and a coin more.
     pay(&script(&world, 0, Branch::Receive, 5));
     expected.insert(("main".to_owned(), Branch::Receive, 5));
-    observer.scan(&world.state, &world.decoder, tip(&node)).unwrap();
+    scan_all(&mut observer, &world, tip(&node));
     assert_eq!(found(&observer), expected);
+}
+
+/// Looks until the coins are as of a tip.
+fn scan_all(observer: &mut Observer, world: &World, tip: Tip) {
+    let begun = std::time::Instant::now();
+    while observer.coins.as_ref().is_none_or(|coins| coins.tip() != tip) {
+        assert!(begun.elapsed().as_secs() < 90, "no scan: {:?}", observer.unscanned);
+        observer.scan(&world.state, &world.decoder, tip, || {}).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(observer.coins().is_some_and(|(_, height)| height == tip.height));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::node::Node;
 pub(crate) const COSIGNERS: [&str; 4] = ["s1", "s2", "s3", "w1"];
 
 /// Nothing here takes longer, or it will never come.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) fn tls(of: &str) -> TlsKey {
     TlsKey::from_seed(key(&format!("{of}/tls")).to_bytes().into()).unwrap()

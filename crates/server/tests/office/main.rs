@@ -31,9 +31,14 @@ fn funded(sat: u64) -> House {
 }
 
 fn deposit(house: &House, sat: u64) -> Coin {
+    deposit_at(house, sat, 6)
+}
+
+/// A coin with so many confirmations.
+fn deposit_at(house: &House, sat: u64, depth: u32) -> Coin {
     let decoder = house.brain.lock().unwrap().world.decoder.clone();
     let script = decoder.own_script(&Account::new(0).key(), Branch::Receive, 0).unwrap();
-    let paid = house.node.pay(script, sat, 6);
+    let paid = house.node.pay(script, sat, depth);
     let outpoint = OutPoint { txid: Hash(paid.txid.to_byte_array()), vout: paid.vout };
     Coin { outpoint, amount: Sats(sat), branch: Branch::Receive, index: 0 }
 }
@@ -178,6 +183,60 @@ fn a_payment_is_built_signed_broadcast_bumped_and_confirmed_across_kills() {
     assert_eq!(alice.payment("broadcast").txid, txid, "the block was replaced");
     house.node.mine();
     assert_eq!(alice.payment("confirmed").txid, txid);
+}
+
+/// With a million addresses a node takes minutes for a scan. What is authorised meanwhile is signed, broadcast and
+/// watched, and what was known before can be paid from.
+#[test]
+fn payments_do_not_wait_for_a_scan() {
+    let house = funded(1_000_000);
+    let mut alice = house.client("alice");
+    let all = [(name("main"), "1000000".to_owned())];
+    wait("the balance", || (alice.status().balances == all).then_some(()));
+    house.node.hold_scans(true);
+    house.node.mine();
+    wait("a scan", || house.node.scan_waits().then_some(()));
+    let request = ask_for(&house, &mut alice, 100_000);
+    let paid = alice.payment("broadcast");
+    house.node.mine();
+    assert_eq!(alice.payment("confirmed").txid, paid.txid);
+
+    // What it spent is known to be spent, and the rest is as of the last scan.
+    let FromServer::Error { why, .. } = alice.ask(&ToServer::Bump { request, fee_rate_sat_vb: 9 }) else {
+        panic!("bumped what is confirmed")
+    };
+    assert!(why.contains("the anchors of the request were spent"), "{why}");
+    assert!(house.node.scan_waits());
+    assert_eq!(alice.status().balances, all);
+    house.node.hold_scans(false);
+    wait("what is left", || {
+        let balances = alice.status().balances;
+        let left: u64 = balances[0].1.parse().unwrap();
+        (left < 900_000 && left > 890_000).then_some(())
+    });
+}
+
+/// The coins of before may be in a block that was replaced: nothing is paid from them until a scan says which are left.
+#[test]
+fn coins_of_a_block_that_was_replaced_are_not_known() {
+    let house = House::start(World::open(genesis()));
+    // In the best block, so that a balance is one of that block.
+    deposit_at(&house, 1_000_000, 1);
+    let mut alice = house.client("alice");
+    let all = [(name("main"), "1000000".to_owned())];
+    wait("the balance", || (alice.status().balances == all).then_some(()));
+    let ask = ToServer::Bump { request: Hash([1; 32]), fee_rate_sat_vb: 9 };
+    let mut why = || match alice.ask(&ask) {
+        FromServer::Error { why, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why().contains("there is no such request"));
+    house.node.hold_scans(true);
+    house.node.reorganise();
+    wait("a scan", || house.node.scan_waits().then_some(()));
+    wait("another answer", || why().contains("the coins are not known yet").then_some(()));
+    house.node.hold_scans(false);
+    wait("the coins", || why().contains("there is no such request").then_some(()));
 }
 
 #[test]
@@ -403,6 +462,39 @@ fn bumps_that_cannot_be_say_why() {
         let (code, why) = ask(Hash([1; 32]), rate);
         assert!(code == "bump" && why.contains("P5.reference"), "{code}: {why}");
     }
+}
+
+#[test]
+fn what_only_books_need_is_refused_without_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |file: &str| directory.path().join(file).display().to_string();
+    let genesis = genesis();
+    std::fs::write(path("genesis.json"), genesis.bytes()).unwrap();
+    let run = |option: &str, value: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_keyward-server"));
+        command.args(["run", "--dir", &path(""), "--genesis", &path("genesis.json")]);
+        command.args(["--genesis-hash", &genesis.hash().to_string(), "--listen", "127.0.0.1:0"]);
+        command.args(["--node", "127.0.0.1:1", "--node-cookie", &path(".cookie"), "--books", "none"]);
+        let output = command.args([option, value]).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let block = format!("7:{}", Hash::default());
+    let options = [
+        ("--consolidator-dir", "consolidator"),
+        ("--alarm-dir", "sentinel"),
+        ("--api", "127.0.0.1:0"),
+        ("--screening", "list"),
+        ("--deposit-rules", "rules"),
+        ("--rescan", &block),
+    ];
+    for (option, value) in options {
+        let said = run(option, value);
+        assert!(said.contains(&format!("{option} does nothing without books")), "{said}");
+    }
+    // Any other option gets as far as to the keys.
+    let said = run("--ready-file", &path("ready"));
+    assert!(said.contains("server-keys.json"), "{said}");
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub(crate) struct Chain {
     blocks: Vec<Block>,
     mempool: BTreeMap<Txid, Transaction>,
     calls: usize,
+    /// Scans are not answered; and whether one waits.
+    scans_held: bool,
+    scan_waits: bool,
 }
 
 impl Chain {
@@ -251,8 +254,31 @@ impl Node {
         self.chain.lock().unwrap().calls
     }
 
+    /// From now on scans of the unspent outputs are answered, or not.
+    pub(crate) fn hold_scans(&self, held: bool) {
+        let mut chain = self.chain.lock().unwrap();
+        (chain.scans_held, chain.scan_waits) = (held, false);
+    }
+
+    /// Whether somebody waits for one.
+    pub(crate) fn scan_waits(&self) -> bool {
+        self.chain.lock().unwrap().scan_waits
+    }
+
     pub(crate) fn tip(&self) -> BlockHash {
         self.chain.lock().unwrap().blocks.last().unwrap().block_hash()
+    }
+}
+
+/// Waits until scans are answered.
+fn wait_for_leave(chain: &Mutex<Chain>) {
+    let held = || {
+        let mut chain = chain.lock().unwrap();
+        chain.scan_waits = chain.scans_held;
+        chain.scans_held
+    };
+    while held() {
+        thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 
@@ -269,6 +295,9 @@ fn serve(stream: TcpStream, chain: &Mutex<Chain>) {
         return;
     }
     let asked: Value = serde_json::from_slice(&body).unwrap();
+    if asked["method"] == "scantxoutset" {
+        wait_for_leave(chain);
+    }
     let answer = chain.lock().unwrap().answer(asked["method"].as_str().unwrap(), &asked["params"]);
     let reply = match answer {
         Ok(result) => json!({"jsonrpc": "2.0", "result": result, "id": asked["id"]}),

@@ -10,11 +10,12 @@ use custody::payment::{OUTPUTS_LIMIT, Request, RequestOutput};
 use custody::policy::{Ask, DE_MINIMIS_WINDOW_S};
 use custody::rule::Refusal;
 use custody::state::Owner;
+use deposits::Own;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use withdrawals::Withdrawal;
 
-use crate::own::Own;
+use crate::own;
 use crate::problem::{Code, Problem};
 use crate::routes::transfers::amount;
 use crate::view::{Desk, View};
@@ -57,18 +58,23 @@ pub(crate) async fn resolve(
         let why = format!("outputs has {} items: name 1 to {OUTPUTS_LIMIT}", outputs.len());
         return Err(Problem::new(Code::BodyInvalid, why));
     }
-    let (own, view, outputs) = (Arc::clone(&desk.own), Arc::clone(view), outputs.to_vec());
+    let (index, view, outputs) = (Arc::clone(&desk.own), Arc::clone(view), outputs.to_vec());
     let wallet = wallet.clone();
-    let all = move || outputs.iter().map(|output| resolve_one(&own, &view, &wallet, output)).collect();
+    let all = move || outputs.iter().map(|output| resolve_one(&index, &view, &wallet, output)).collect();
     desk.blocking(move |_| all()).await?
 }
 
-fn resolve_one(own: &Own, view: &View, wallet: &Name, output: &NewOutput) -> Result<RequestOutput, Problem> {
+fn resolve_one(
+    index: &Own,
+    view: &View,
+    wallet: &Name,
+    output: &NewOutput,
+) -> Result<RequestOutput, Problem> {
     let units = amount(&output.amount)?.units();
     let sats = u64::try_from(units).map(Sats);
     let sats = sats.map_err(|_| Problem::new(Code::AmountOverflow, "the amount does not fit"))?;
     let (name, script) = match (&output.destination, &output.address) {
-        (Some(name), None) => (name.clone(), script_of(own, view, wallet, name)?),
+        (Some(name), None) => (name.clone(), script_of(index, view, wallet, name)?),
         (None, Some(address)) => {
             let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
             let pays =
@@ -77,7 +83,7 @@ fn resolve_one(own: &Own, view: &View, wallet: &Name, output: &NewOutput) -> Res
                 Document::Destination(destination) if pays(&destination.address) => Some(destination),
                 _ => None,
             });
-            not_own(own, view, wallet, (address, found), &script)?;
+            not_own(index, view, wallet, (address, found), &script)?;
             let why =
                 || Problem::new(Code::DestinationUnknown, format!("no destination in force is {address}"));
             (found.ok_or_else(why)?.id.clone(), script)
@@ -96,19 +102,19 @@ fn resolve_one(own: &Own, view: &View, wallet: &Name, output: &NewOutput) -> Res
     Ok(RequestOutput { destination: name, version: version.unwrap_or_default(), amount: sats })
 }
 
-fn script_of(own: &Own, view: &View, wallet: &Name, name: &Name) -> Result<Vec<u8>, Problem> {
+fn script_of(index: &Own, view: &View, wallet: &Name, name: &Name) -> Result<Vec<u8>, Problem> {
     let why = || Problem::new(Code::DestinationUnknown, format!("there is no destination {name} in force"));
     let destination = view.state.destination(name).ok_or_else(why)?;
     let address = &destination.address;
     let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
-    not_own(own, view, wallet, (address, Some(destination)), &script)?;
+    not_own(index, view, wallet, (address, Some(destination)), &script)?;
     Ok(script)
 }
 
 /// Refuses own addresses, but for the house address of the wallet that pays, where people approved it as own: that
 /// is how coins are gathered.
 fn not_own(
-    own: &Own,
+    index: &Own,
     view: &View,
     wallet: &Name,
     (address, destination): (&str, Option<&Destination>),
@@ -116,7 +122,7 @@ fn not_own(
 ) -> Result<(), Problem> {
     let approved = destination.is_some_and(|found| found.kind == DestinationKind::Own);
     let house = || withdrawals::house_script(&view.state, &view.decoder, wallet);
-    match own.find(view, script)? {
+    match own::find(index, view, script)? {
         Some(_) if approved && house().is_some_and(|house| house == script) => Ok(()),
         Some(place) => {
             let why = format!("{address} is an address of the own wallet {}", place.wallet);
@@ -134,10 +140,10 @@ pub(crate) fn bad_address(error: &DecodeError) -> Problem {
 
 /// Whether the destinations of a signed request are somebody else's, or the house address of its wallet.
 pub(crate) async fn pays_others(desk: &Desk, view: &Arc<View>, request: &Request) -> Result<(), Problem> {
-    let (own, view) = (Arc::clone(&desk.own), Arc::clone(view));
+    let (index, view) = (Arc::clone(&desk.own), Arc::clone(view));
     let names: Vec<Name> = request.outputs.iter().map(|output| output.destination.clone()).collect();
     let wallet = request.wallet.clone();
-    let each = move |name: &Name| script_of(&own, &view, &wallet, name).map(|_| ());
+    let each = move |name: &Name| script_of(&index, &view, &wallet, name).map(|_| ());
     desk.blocking(move |_| names.iter().try_for_each(each)).await?
 }
 

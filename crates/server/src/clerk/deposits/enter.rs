@@ -3,16 +3,18 @@
 //! A step is one posting: transfers, deposits, coins, and the cursor that they belong to. A step that is too large
 //! for one (hundreds of own outputs in a block) becomes several, in such an order that whatever is missing
 //! after a crash is found by [`super::kept`]: coins of blocks that the cursor does not have are taken back, and
-//! money moves only for coins of blocks that it has.
+//! money moves only for coins of blocks that it has. They are sent one behind the other without waiting for each, and
+//! written together; the cursor, of which each writes the next version, keeps one from being entered without those
+//! before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use custody::effects::OutPoint;
 use deposits::{Coin, Cursor, DepositRecord, DepositState, Fact, Sighting, Step, Verdict, outpoint_text};
 use ledger::book::POSTING_LIMIT;
 use ledger::{
     Account, Amount, Code, CommitError, Movement, NewTransfer, Owner, Posting, RecordChange, RecordKind,
-    Refusal,
+    Refusal, Sent,
 };
 use serde::Serialize;
 
@@ -33,6 +35,10 @@ const ENTRIES_PER_FACT: usize = 3;
 
 /// Facts have room for so many entries; the rest is for the cursor and blocks.
 const DRAFT_LIMIT: usize = POSTING_LIMIT - BLOCKS_PER_POSTING - 2;
+
+/// Most postings of a step that are sent and not answered. The next one is made while the books write, and they write
+/// several with one flush; few, so that nobody else waits long behind them.
+const UNDERWAY_LIMIT: usize = 8;
 
 /// How often what waits in the mempool is read again when another replica wrote the same.
 const TRIES: u32 = 3;
@@ -81,18 +87,32 @@ impl Taken {
             _ => true,
         });
         let mut draft = Draft { known: std::mem::take(&mut self.known), ..Draft::new(at) };
-        for (facts, cursor) in [(rest, &between), (due, &cursor)] {
+        let mut underway = Underway::new(at, self.mark.version);
+        let sent = self.send_all(&mut draft, &mut underway, [(rest, &between), (due, &cursor)]);
+        let done = self.answered(underway);
+        self.known = draft.known;
+        self.known.forget_the_old();
+        // What the books said first is why the rest failed.
+        if done? { sent.map(|()| true) } else { Ok(false) }
+    }
+
+    /// Sends facts, each part with its cursor. The last posting has the last cursor, whatever else is in it.
+    fn send_all(
+        &mut self,
+        draft: &mut Draft<'_>,
+        underway: &mut Underway<'_>,
+        parts: [(Vec<&Fact>, &Cursor); 2],
+    ) -> Result<(), ClerkError> {
+        let end = parts[1].1;
+        for (facts, cursor) in parts {
             for fact in facts {
-                if draft.is_full() && !self.commit(&mut draft, cursor)? {
-                    return Ok(false);
+                if draft.is_full() {
+                    self.send(draft, cursor, underway, true)?;
                 }
                 draft.enter(fact)?;
             }
         }
-        let done = self.commit(&mut draft, &cursor)?;
-        self.known = draft.known;
-        self.known.forget_the_old();
-        Ok(done)
+        self.send(draft, end, underway, false)
     }
 
     /// Posts what is only shown: it follows from nothing in memory, so it is simply read again.
@@ -126,33 +146,92 @@ impl Taken {
     /// Commits a draft together with the cursor, which each posting that changes coins carries: its version is what
     /// two replicas race for. False if the other one has won.
     fn commit(&mut self, draft: &mut Draft<'_>, cursor: &Cursor) -> Result<bool, ClerkError> {
+        let mut underway = Underway::new(draft.at, self.mark.version);
+        let sent = self.send(draft, cursor, &mut underway, false);
+        if self.answered(underway)? { sent.map(|()| true) } else { Ok(false) }
+    }
+
+    /// Sends a draft, unless one before it failed. Where several follow each other, each carries the cursor.
+    fn send(
+        &mut self,
+        draft: &mut Draft<'_>,
+        cursor: &Cursor,
+        underway: &mut Underway<'_>,
+        more: bool,
+    ) -> Result<(), ClerkError> {
         let at = draft.at;
         let (transfers, records) = (std::mem::take(&mut draft.transfers), std::mem::take(&mut draft.records));
         draft.known.learn(&records);
         let coins = records.keys().any(|(kind, _)| *kind == RecordKind::Coin);
-        let stamps = coins || *cursor != self.mark.cursor;
+        let several = more || underway.count > 0;
+        let stamps = coins || several || *cursor != self.mark.cursor;
         let mut records: Vec<RecordChange> = records.into_values().collect();
         if stamps {
             records.extend(self.mark.stamp(cursor, at)?);
         }
-        if records.is_empty() {
-            return Ok(true);
+        if records.is_empty() || underway.failed.is_some() {
+            return Ok(());
         }
         #[cfg(test)]
         super::tests::rig::fuse::burn()?;
-        match at.books.commit(Posting { transfers, records }) {
-            Ok(_) => {
-                if stamps {
-                    self.mark.stamped(cursor);
-                }
-                Ok(true)
+        underway.send(Posting { transfers, records });
+        if stamps {
+            self.mark.stamped(cursor);
+        }
+        Ok(())
+    }
+
+    /// Waits for all that was sent; false if another replica was faster.
+    fn answered(&mut self, mut underway: Underway<'_>) -> Result<bool, ClerkError> {
+        underway.wait(0);
+        let Some(error) = underway.failed else { return Ok(true) };
+        // As far as the books went along.
+        self.mark.version = underway.version;
+        match *error {
+            CommitError::Refused(
+                Refusal::Version { .. } | Refusal::Partly { .. } | Refusal::Exists { .. },
+            ) => Ok(false),
+            _ => Err(error.into()),
+        }
+    }
+}
+
+/// Postings that were sent and are not answered, the oldest first.
+struct Underway<'a> {
+    at: &'a At<'a>,
+    sent: VecDeque<Sent>,
+    count: usize,
+    /// The version of the cursor after all that were entered.
+    version: u64,
+    /// What became of the first that was not.
+    failed: Option<Box<CommitError>>,
+}
+
+impl<'a> Underway<'a> {
+    fn new(at: &'a At<'a>, version: u64) -> Self {
+        Self { at, sent: VecDeque::new(), count: 0, version, failed: None }
+    }
+
+    fn send(&mut self, posting: Posting) {
+        self.wait(UNDERWAY_LIMIT - 1);
+        if self.failed.is_some() {
+            return;
+        }
+        match self.at.books.send(posting) {
+            Ok(sent) => self.sent.push_back(sent),
+            Err(error) => self.failed = Some(error),
+        }
+        self.count += 1;
+    }
+
+    /// Waits until so many are left.
+    fn wait(&mut self, left: usize) {
+        while let Some(sent) = (self.sent.len() > left).then(|| self.sent.pop_front()).flatten() {
+            match self.at.books.outcome(sent) {
+                Ok(_) if self.failed.is_none() => self.version += 1,
+                Ok(_) => {}
+                Err(error) => drop(self.failed.get_or_insert(error)),
             }
-            Err(error) => match *error {
-                CommitError::Refused(
-                    Refusal::Version { .. } | Refusal::Partly { .. } | Refusal::Exists { .. },
-                ) => Ok(false),
-                _ => Err(error.into()),
-            },
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) struct Taken {
 #[derive(Debug)]
 pub(super) struct Mark {
     /// The version of the record of the cursor.
-    version: u64,
+    pub(super) version: u64,
     pub(super) cursor: Cursor,
     /// The versions of the records of blocks.
     blocks: BTreeMap<String, u64>,

@@ -416,7 +416,9 @@ fn whoever_asks_is_answered_by_the_clerk() {
     let (mut rig, mut reconcile, _) = right();
     rig.network.clear();
     rig.block();
-    let counter = Counter::new(Arc::clone(&rig.desk), rig.books.books().clone());
+    let own = Arc::default();
+    let counter = Counter::new(Arc::clone(&rig.desk), rig.books.books().clone(), Arc::clone(&own));
+    assert!(Arc::ptr_eq(&counter.own(), &own), "the clerk's index");
     let asked = std::thread::spawn(move || counter.reconcile());
     while !asked.is_finished() {
         rig.look(&mut reconcile).unwrap();

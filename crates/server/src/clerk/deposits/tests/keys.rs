@@ -75,7 +75,7 @@ fn a_wrong_key_credits_nothing_and_all_keys_are_derived_anew() {
             client: Some(name("north")),
             retired: false,
         };
-        rig.deposits.watched.insert([9; 32], &own).unwrap();
+        rig.deposits.own.insert([9; 32], &own).unwrap();
     };
     let refused = |rig: &mut Rig| {
         let error = rig.turn().unwrap_err().to_string();
@@ -104,4 +104,34 @@ fn a_wrong_key_credits_nothing_and_all_keys_are_derived_anew() {
     assert!(!rig.has(&theirs));
     assert_eq!(rig.state(&ours), "credited");
     assert_eq!(rig.balance(Owner::Client(name("north"))), i128::from(AMOUNT));
+}
+
+/// The interface asks the clerk's index whose an address is: it knows what the log has, also before the clerk does.
+#[test]
+fn who_else_asks_knows_an_address_from_its_allocation_on() {
+    let (mut rig, directory) = rig();
+    rig.turn().unwrap();
+    let own = rig.deposits.own();
+    let find =
+        |rig: &Rig, script: &ScriptBuf| own.find(&rig.world.state, &rig.world.decoder, script.as_bytes());
+    let index = rig.allocate("south", 1);
+    let script = rig.own(index);
+    let found = find(&rig, &script).unwrap().unwrap();
+    assert_eq!((found.index, &found.client), (index, &Some(name("south"))));
+    assert_eq!(find(&rig, &rig.own(index + 1)), Ok(None), "it is nobody's yet");
+    let tx = rig.pay(&[(script, AMOUNT)]);
+    rig.send(&tx);
+    rig.mine(NEEDED);
+    rig.turn().unwrap();
+    assert_eq!(rig.balance(Owner::Client(name("south"))), i128::from(AMOUNT));
+
+    // What is found to be wrong by who asks is put right by the clerk.
+    let lie = deposits::Address { index: 3, retired: false, ..found };
+    own.insert([9; 32], &lie).unwrap();
+    let strangers = ScriptBuf::from_bytes([&[0x51, 0x20], &[9; 32][..]].concat());
+    assert!(find(&rig, &strangers).is_err());
+    assert!(rig.turn().unwrap_err().to_string().contains("address 3 of wallet main is not its own"));
+    assert!(!directory.exists());
+    rig.turn().unwrap();
+    assert_eq!(find(&rig, &strangers), Ok(None));
 }

@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use super::postgres::Cluster;
 use super::regtest::Node;
 use super::{ChainStatus, Deposits, Settings};
-use crate::clerk::{At, Blocking, ClerkError};
+use crate::clerk::{At, Blocking, Clerk, ClerkError, Setting};
 use crate::desk::Desk;
 use crate::node::Client;
 
@@ -169,6 +169,19 @@ impl Bench {
     /// Takes the log of another one.
     pub(super) fn follow(&mut self, other: &Self) {
         self.world = other.world.clone();
+    }
+
+    /// A clerk on these books.
+    pub(super) fn clerk(&self) -> Clerk {
+        let setting = Setting {
+            directory: self.directory.path().to_owned(),
+            asset: self.asset.clone(),
+            alarm: None,
+            consolidator: None,
+            deposits: self.settings.clone(),
+        };
+        let node = Client::new(self.client.address(), self.client.cookie_file());
+        Clerk::new(Arc::clone(&self.desk), self.books.clone(), node, setting).unwrap()
     }
 
     pub(super) fn status(&self) -> ChainStatus {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fixtures::name;
 use serde_json::{Value, json};
 
 use super::super::tip::Tip;
@@ -46,6 +47,26 @@ fn news_comes_with_each_block_and_each_reorganisation() {
     asked(&rig);
     rig.invalidate(1);
     until("a reorganisation makes no news", || tip.has_news());
+}
+
+/// A clerk who asks the node by himself once in ten minutes takes up each block at once.
+#[test]
+fn the_clerk_is_woken_by_a_block() {
+    let rig = Rig::start(Engine::Sqlite);
+    rig.desk.core().level.extend(["s1", "s2", "s3"].map(name));
+    let clerk = rig.clerk();
+    // It ends with the tests.
+    thread::spawn(move || clerk.run_every(LONG));
+    let followed = |height| {
+        let core = rig.desk.core();
+        core.published.followed.as_ref().is_some_and(|at| at.following && at.height == Some(height))
+    };
+    let begun = rig.tip();
+    until("the chain is not followed", || followed(begun));
+    for block in 1..=2 {
+        rig.mine(1);
+        until("a block wakes nobody", || followed(begun + block));
+    }
 }
 
 /// What a node does with the next question.
