@@ -116,12 +116,12 @@ fn reshared(resharing: &Resharing, replica: &Replica) -> Fields {
         field("ceremony", resharing.ceremony),
         field("nonce", resharing.nonce),
         field("dealt by", names(&resharing.dealers)),
-        field("held afterwards by", names(&resharing.holders)),
+        field("holders", names(&resharing.holders)),
     ];
     let accounts = (0..).map_while(|slot| state.dealt(&resharing.ceremony, slot));
     let before: BTreeSet<&Name> = accounts.flat_map(|(_, slot)| &slot.holders).collect();
-    out.extend(before.iter().filter(|h| !resharing.holders.contains(h)).map(|h| field("loses its share", h)));
-    out.extend(resharing.holders.iter().filter(|h| !before.contains(h)).map(|h| field("gets a share", h)));
+    out.extend(before.iter().filter(|h| !resharing.holders.contains(h)).map(|h| field("loses share", h)));
+    out.extend(resharing.holders.iter().filter(|h| !before.contains(h)).map(|h| field("gets share", h)));
     let wallets = state.documents().filter_map(|found| match &found.document {
         Document::Wallet(wallet) if wallet.ceremony == resharing.ceremony => {
             Some(field("wallet", &wallet.id))

@@ -9,6 +9,8 @@ mod money;
 mod office;
 #[path = "online/parts.rs"]
 mod parts;
+#[path = "online/reshare.rs"]
+mod reshare;
 
 use std::collections::BTreeSet;
 use std::fs;
