@@ -346,6 +346,7 @@ fn every_kind_of_document_has_words() {
         Document::Resume(custody::document::Resume { freezes: vec![nonce(5)] }),
         Document::Revocation(custody::document::Revocation { key: nonce(6) }),
         fixtures::client("north"),
+        Document::Resharing(world.resharing(9, nonce(11), ["s1", "s2"], &["s1", "s2", "w1"])),
     ];
     let mut kinds = std::collections::BTreeSet::new();
     for document in in_force.chain(others) {

@@ -137,9 +137,12 @@ pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: boo
     report(&mut session, &signed, scope, frozen, &held, problems)
 }
 
-/// Who may sign together, or could a moment ago.
-fn holder_sets(state: &State) -> BTreeSet<&[Name]> {
-    state.holder_sets(now().saturating_sub(SETTLED_S))
+/// Who may sign together, or could a moment ago; before anything is dealt, who would.
+fn holder_sets(state: &State) -> BTreeSet<Vec<Name>> {
+    let first = || state.cosigners().into_iter().filter(|card| card.holds_shares);
+    let sets = state.holder_sets(now().saturating_sub(SETTLED_S));
+    let sets: BTreeSet<Vec<Name>> = sets.into_iter().map(<[Name]>::to_vec).collect();
+    if sets.is_empty() { [first().map(|card| card.name.clone()).collect()].into() } else { sets }
 }
 
 /// Hands the freeze to each co-signer of the profile that has not acknowledged it yet.

@@ -15,11 +15,11 @@ pub(crate) const SETTLED_S: u64 = 150;
 /// older one is stale.
 pub(crate) fn is_frozen(
     numbers: &Numbers,
-    sets: &BTreeSet<&[Name]>,
+    sets: &BTreeSet<Vec<Name>>,
     held: &BTreeMap<Name, u64>,
     now: u64,
 ) -> bool {
-    let stopped = |set: &&[Name]| {
+    let stopped = |set: &Vec<Name>| {
         let signers = set.iter().filter(|signer| held.contains_key(*signer)).count();
         signers >= signers_needed(numbers, set.len())
     };
@@ -54,7 +54,7 @@ mod tests {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
         assert_eq!((signers_needed(&numbers, 3), cosigners_needed(&numbers)), (3, 3));
         let signers = names(&["a", "b", "c"]);
-        let sets = [signers.as_slice()].into();
+        let sets = [signers].into();
         let two = held(&["a", "b"], 0);
         assert!(
             !is_frozen(&numbers, &sets, &two, 1_000_000),
@@ -76,14 +76,11 @@ mod tests {
         let (old, new) = (names(&["a", "b", "c"]), names(&["a", "b", "w"]));
         let all = names(&["a", "b", "c", "w"]);
         let before = held(&["a", "b", "c"], 100);
-        assert!(!is_frozen(&numbers, &[new.as_slice()].into(), &before, 100));
-        assert!(!is_frozen(&numbers, &[old.as_slice(), new.as_slice()].into(), &before, 100));
+        assert!(!is_frozen(&numbers, &[new.clone()].into(), &before, 100));
+        assert!(!is_frozen(&numbers, &[old.clone(), new.clone()].into(), &before, 100));
         let four = held(&["a", "b", "c", "w"], 100);
-        assert!(is_frozen(&numbers, &[old.as_slice(), new.as_slice()].into(), &four, 100));
-        assert!(
-            !is_frozen(&numbers, &[all.as_slice()].into(), &before, 100),
-            "with four holders it takes four"
-        );
-        assert!(is_frozen(&numbers, &[all.as_slice()].into(), &four, 100));
+        assert!(is_frozen(&numbers, &[old.clone(), new.clone()].into(), &four, 100));
+        assert!(!is_frozen(&numbers, &[all.clone()].into(), &before, 100), "with four holders it takes four");
+        assert!(is_frozen(&numbers, &[all.clone()].into(), &four, 100));
     }
 }
