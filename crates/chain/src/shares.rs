@@ -24,12 +24,15 @@ pub(crate) fn redeals<C: Verification>(
     if !dealers.contains(&dealer) {
         return None;
     }
-    // The share of i is the polynomial at i, by Horner's rule.
-    let mut coefficients = shared.iter().rev().map(point);
-    let highest = coefficients.next()??;
+    // The share of i is the polynomial at i. All terms are added at once: whoever dealt last may have made some of
+    // them take each other away.
     let at = scalar(u128::from(dealer))?;
-    let committed = coefficients
-        .try_fold(highest, |sum, coefficient| sum.mul_tweak(secp, &at).ok()?.combine(&coefficient?).ok())?;
+    let mut terms = Vec::with_capacity(shared.len());
+    for (power, coefficient) in shared.iter().enumerate() {
+        let term = (0..power).try_fold(point(coefficient)?, |term, _| term.mul_tweak(secp, &at).ok());
+        terms.push(term?);
+    }
+    let committed = PublicKey::combine_keys(&terms.iter().collect::<Vec<_>>()).ok()?;
     let own = committed.mul_tweak(secp, &scalar(above)?).ok()?;
     let own = if negative { own.negate(secp) } else { own };
     Some(dealt.first()?.mul_tweak(secp, &scalar(below)?).ok()? == own)

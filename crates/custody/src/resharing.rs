@@ -197,8 +197,7 @@ impl State {
         )
     }
 
-    /// Begins a resharing. One of the same ceremony that is not complete ends where it is: what it has
-    /// completed stays, the rest is void.
+    /// Begins a resharing. One of the same ceremony that is not complete is void.
     pub(crate) fn begin_resharing(&mut self, resharing: &Resharing) {
         let dealing = resharing.id(&self.genesis_hash);
         if let Some((before, _)) = self.resharing_of(&resharing.ceremony) {
@@ -306,15 +305,26 @@ impl State {
         )
     }
 
-    /// Once every set of the new holders has proved that it can sign, their shares are the ones.
+    /// Once every set of the new holders has proved that it can sign for every account, their shares are the ones.
+    /// All accounts at once: else nobody might hold a share of each any more, and none could deal again.
     pub(crate) fn switch(&mut self, dealing: Hash, number: u32) {
-        let Some(slot) = self.slots.get(&(dealing, number)) else { return };
-        let Some(ceremony) = slot.reshares.filter(|_| self.proved_everywhere(slot)) else { return };
-        let before = self.dealt(&ceremony, number).map(|(before, _)| before);
-        for old in before.into_iter().filter(|before| *before != dealing).chain([ceremony]) {
-            self.supersede((old, number), dealing);
+        let Some(ceremony) = self.slots.get(&(dealing, number)).and_then(|slot| slot.reshares) else {
+            return;
+        };
+        let left = self.to_reshare(&dealing);
+        let proved = |number: &u32| {
+            self.slots.get(&(dealing, *number)).is_some_and(|slot| self.proved_everywhere(slot))
+        };
+        if !left.iter().all(proved) {
+            return;
         }
-        self.deals.take(&mut self.facts, &(dealing, number));
+        for number in left {
+            let before = self.dealt(&ceremony, number).map(|(before, _)| before);
+            for old in before.into_iter().chain([ceremony]).collect::<BTreeSet<_>>() {
+                self.supersede((old, number), dealing);
+            }
+            self.deals.take(&mut self.facts, &(dealing, number));
+        }
     }
 
     /// Whether a resharing is the one in force for its ceremony.

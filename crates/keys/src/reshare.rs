@@ -103,7 +103,11 @@ pub fn add_up(public: &SharePublic, holder: &Name, parts: &[Part<'_>]) -> Result
             commitments: part.commitments.to_vec(),
             ..public.clone()
         };
-        ShareSecret::open(part.secret, &of_part, holder).map_err(|_| wrong())?;
+        ShareSecret::open(part.secret, &of_part, holder).map_err(|error| match error {
+            // What is wrong here and not with the part.
+            ShareError::Locked(_) | ShareError::Unknown(_) => error,
+            _ => wrong(),
+        })?;
         let mut secret = share::scalar(part.secret)?;
         sum = sum.add(&secret);
         secret.zeroize();

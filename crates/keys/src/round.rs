@@ -332,7 +332,12 @@ pub fn aggregate(
         Ok(signature) => signature,
         // Once more, to find out whose shares are wrong.
         Err(_) => {
-            add(public.key_with_holders(signable.key())?, CheaterDetection::AllCheaters).map_err(blamed)?
+            let (keys, mut without) = public.key_with_holders(signable.key())?;
+            without.retain(|holder| commitments.contains_key(holder));
+            if !without.is_empty() {
+                return Err(AggregateError::Culprits(without));
+            }
+            add(keys, CheaterDetection::AllCheaters).map_err(blamed)?
         }
     };
     let bytes = signature.serialize().ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());

@@ -148,17 +148,24 @@ impl SharePublic {
 
     /// The same and the verifying shares of all holders, which only blame needs: they cost about as
     /// much as a signature share.
-    pub(crate) fn key_with_holders(&self, key: Key) -> Result<PublicKeyPackage, ShareError> {
+    ///
+    /// With it come the holders whose share of this key is 0, which only who dealt last can bring about for itself:
+    /// nothing can be checked against that.
+    pub(crate) fn key_with_holders(&self, key: Key) -> Result<(PublicKeyPackage, Vec<Name>), ShareError> {
         let group = self.group()?;
         let identifiers =
             self.holders.iter().map(|name| self.identifier(name)).collect::<Result<BTreeSet<_>, _>>()?;
         let wrong = || ShareError::Commitments(self.threshold);
         let account = PublicKeyPackage::from_commitment(&identifiers, &group).map_err(|_| wrong())?;
         let (root, node) = (self.node(Key::Account)?, self.node(key)?);
-        let verifying = account.verifying_shares().iter();
-        let verifying = verifying.map(|(id, share)| Ok((*id, shifted(&point(share)?, &root, &node)?)));
-        let verifying = verifying.collect::<Result<BTreeMap<_, _>, NoKey>>()?;
-        Ok(PublicKeyPackage::new(verifying, verifying_key(&node)?, Some(self.threshold)))
+        let (mut verifying, mut without) = (BTreeMap::new(), Vec::new());
+        for (id, share) in account.verifying_shares() {
+            match point(share).and_then(|share| shifted(&share, &root, &node)) {
+                Ok(share) => drop(verifying.insert(*id, share)),
+                Err(NoKey) => without.extend(self.holder(id).cloned()),
+            }
+        }
+        Ok((PublicKeyPackage::new(verifying, verifying_key(&node)?, Some(self.threshold)), without))
     }
 
     fn node(&self, key: Key) -> Result<PublicNode, ShareError> {

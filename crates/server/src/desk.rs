@@ -459,7 +459,8 @@ impl Desk {
             }
             FromCosigner::Refused { what, id, rule, why, culprits } => {
                 for culprit in &culprits {
-                    core.alarm(format!("{from} says that {culprit} signed wrongly"));
+                    let did = if what == "reshare" { "dealt" } else { "signed" };
+                    core.alarm(format!("{from} says that {culprit} {did} wrongly"));
                 }
                 let why = format!("{rule}: {why}");
                 match what.as_str() {

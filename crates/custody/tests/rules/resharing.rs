@@ -97,23 +97,32 @@ fn nothing_is_signed_for_with_new_shares_before_all_of_them_are_proved() {
         world.say(dealer, Body::Deal(deal)).unwrap();
     }
     for pair in [["s1", "s2"], ["s1", "w1"], ["s2", "w1"]] {
-        assert_eq!(used(&world, ceremony, 0).0, ceremony);
         let proof = world.activate(dealing, 0, &pair, &Account::new(0));
         world.say(pair[0], proof).unwrap();
+        assert_eq!(used(&world, ceremony, 0).0, ceremony);
     }
-    assert_eq!(used(&world, ceremony, 0).0, dealing);
-    // The other account goes on with its old shares, each by itself.
-    assert_eq!(used(&world, ceremony, 1).0, ceremony);
-    assert_eq!(world.state.to_reshare(&dealing), [1]);
+    // All accounts change over at once: whoever holds a share of one holds one of each, so that any two can deal
+    // again when one of the others fails now.
     assert!(!world.state.is_reshared(&dealing));
+    assert_eq!(world.state.to_reshare(&dealing), [0, 1]);
+    let other_dealers = world.resharing(2, ceremony, ["s1", "s3"], &SAME);
+    world.clone().propose("bob", Document::Resharing(other_dealers)).unwrap();
     for dealer in ["s1", "s2"] {
         let deal = body(&world, dealing, 1, dealer);
         world.say(dealer, Body::Deal(deal)).unwrap();
     }
     world.prove(dealing, 1, &Account::new(1));
+    assert_eq!([0, 1].map(|slot| used(&world, ceremony, slot).0), [dealing; 2]);
+    // A proof that is said again changes nothing, not even since when the old shares are out of use.
+    world.tick(200);
+    let before = world.state.slots().get(&(ceremony, 0)).unwrap().clone();
+    let again = world.activate(dealing, 0, &["s1", "s2"], &Account::new(0));
+    world.say("s1", again).unwrap();
+    assert_eq!(world.state.slots().get(&(ceremony, 0)), Some(&before));
+    let switched = before.superseded.unwrap().at;
     // The old holders count for as long as one of them may be behind.
-    assert_eq!(sets(&world, world.time - 1), [same, other.clone()]);
-    assert_eq!(sets(&world, world.time), [other]);
+    assert_eq!(sets(&world, switched - 1), [same, other.clone()]);
+    assert_eq!(sets(&world, switched), [other]);
 }
 
 #[test]
@@ -140,6 +149,8 @@ fn allow_p30_resharing_of_what_was_reshared() {
             world.say(dealer, deal).unwrap();
         }
         world.prove(dealing, slot, &Account::new(slot));
+    }
+    for slot in [0, 1] {
         assert_eq!(used(&world, ceremony, slot).0, dealing);
         assert_eq!(world.state.slots().get(&(first, slot)).unwrap().superseded.unwrap().by, dealing);
     }
@@ -147,7 +158,7 @@ fn allow_p30_resharing_of_what_was_reshared() {
 }
 
 #[test]
-fn one_that_takes_the_place_of_another_half_done_leaves_what_is_done() {
+fn one_that_takes_the_place_of_another_half_done_begins_anew() {
     let (mut world, ceremony, first) = offered(&OTHER);
     for slot in [0, 1] {
         for dealer in ["s1", "s2"] {
@@ -159,8 +170,10 @@ fn one_that_takes_the_place_of_another_half_done_leaves_what_is_done() {
     let second = world.resharing(2, ceremony, ["s1", "s2"], &SAME);
     let dealing = second.id(&world.state.genesis_hash());
     world.adopt(Document::Resharing(second));
-    assert_eq!((used(&world, ceremony, 0).0, used(&world, ceremony, 1).0), (first, ceremony));
-    assert_eq!(world.state.slots().get(&(first, 1)).unwrap().superseded.unwrap().by, dealing);
+    assert_eq!((used(&world, ceremony, 0).0, used(&world, ceremony, 1).0), (ceremony, ceremony));
+    for slot in [0, 1] {
+        assert_eq!(world.state.slots().get(&(first, slot)).unwrap().superseded.unwrap().by, dealing);
+    }
     assert!(world.state.deals().is_empty());
     // What was under way is over: no offer, deal or proof of it counts any more.
     let proof = world.activate(first, 1, &["s1", "s2"], &Account::new(1));
@@ -173,12 +186,14 @@ fn one_that_takes_the_place_of_another_half_done_leaves_what_is_done() {
         let offer = world.offer(dealing, who);
         world.say(who, offer).unwrap();
     }
-    for dealer in ["s1", "s2"] {
-        let deal = body(&world, dealing, 1, dealer);
-        world.say(dealer, Body::Deal(deal)).unwrap();
+    for slot in [0, 1] {
+        for dealer in ["s1", "s2"] {
+            let deal = body(&world, dealing, slot, dealer);
+            world.say(dealer, Body::Deal(deal)).unwrap();
+        }
+        world.prove(dealing, slot, &Account::new(slot));
     }
-    world.prove(dealing, 1, &Account::new(1));
-    assert_eq!((used(&world, ceremony, 0).0, used(&world, ceremony, 1).0), (first, dealing));
+    assert_eq!((used(&world, ceremony, 0).0, used(&world, ceremony, 1).0), (dealing, dealing));
 }
 
 #[test]
@@ -329,6 +344,11 @@ fn deny_p30_resharing_proofs_of_shares_that_others_replaced() {
     old.ceremony = dealing;
     rejected(world.say("s1", Body::Activate(old)), Rule::Ceremony);
     world.prove(dealing, 0, &Account::new(0));
+    for dealer in ["s1", "s2"] {
+        let deal = body(&world, dealing, 1, dealer);
+        world.say(dealer, Body::Deal(deal)).unwrap();
+    }
+    world.prove(dealing, 1, &Account::new(1));
     let late = world.activate(ceremony, 0, &["s1", "s2"], &Account::new(0));
     rejected(world.say("s1", late), Rule::Resharing);
 }
@@ -380,8 +400,8 @@ fn deny_p4_erased() {
     world.say("s3", erased.clone()).unwrap();
     rejected(world.say("s3", erased), Rule::Erased);
 
-    // While one account is signed for with the old shares.
-    let (mut world, ceremony, dealing) = offered(&OTHER);
+    // While one account is not proved, and so all are signed for with the old shares.
+    let (mut world, _, dealing) = offered(&OTHER);
     world.tick(1);
     rotate(&mut world, "s3");
     for dealer in ["s1", "s2"] {
@@ -389,6 +409,5 @@ fn deny_p4_erased() {
         world.say(dealer, Body::Deal(deal)).unwrap();
     }
     world.prove(dealing, 0, &Account::new(0));
-    assert_eq!(used(&world, ceremony, 0).0, dealing);
     rejected(world.say("s3", Body::Erased(Erased { dealing })), Rule::Erased);
 }

@@ -273,3 +273,17 @@ fn the_other_side_computes_on_the_same_curve() {
         "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
     );
 }
+
+/// Who dealt last may have chosen coefficients of which some take each other away at another's identifier: that one
+/// still deals.
+#[test]
+fn terms_that_take_each_other_away_bar_nobody() {
+    let [c0, c2] = [5u64, 7].map(Scalar::from);
+    let c1 = -Scalar::from(3u64) * c2;
+    let shared = [point(&c0), point(&c1), point(&c2)];
+    let share = |own: u64| c0 + c1 * Scalar::from(own) + c2 * Scalar::from(own * own);
+    for (own, id) in [(1, 1u64), (2, 2), (3, 3)] {
+        let dealt = [weight(id, &[1, 2, 3]) * share(id), Scalar::from(11u64), Scalar::from(12u64)];
+        assert!(decoder().redeals(&shared, &[1, 2, 3], own, &dealt.map(|c| point(&c))), "{own}");
+    }
+}

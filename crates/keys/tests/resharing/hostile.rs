@@ -6,6 +6,7 @@ use custody::resharing::{SEALED_PART_BYTES, part_context};
 use custody::{Blob, Hash};
 use k256::Scalar;
 use keys::reshare::{Part, add_up, redeal};
+use keys::round::{AggregateError, Binding, Signable, activation_message, aggregate, commit, sign};
 use keys::seal::{SealDomain, SealError, SealKey, open, seal};
 use keys::share::{Dealt, HeldShare, MAX_HOLDERS, ShareError, SharePublic};
 
@@ -250,4 +251,35 @@ fn who_deals_last_chooses_its_own_share_and_nothing_else() {
     let mut new = crate::Group { public, shares, rng: Random::new(9) };
     assert_eq!(value(&new.shares[&cleo]), chosen);
     crate::every_set_signs(&mut new);
+}
+
+/// Whoever chose 0 for its share has nothing to be checked against; what it signs wrongly is still on its name.
+#[test]
+fn a_holder_whose_share_is_zero_is_blamed_like_others() {
+    let mut old = group(8, 2, &PEOPLE[..3]);
+    let honest = Anew::of(&mut old, &["ada", "cleo"], &PEOPLE[..3]);
+    let (ada, cleo) = (name("ada"), name("cleo"));
+    let zero = weight(3, &[1, 3]) * value(&old.shares[&cleo]);
+    let seen = scalar(part(&ada, &honest.deals[&ada], &cleo).secret);
+    let slope = (-seen - zero) * Scalar::from(3u64).invert().unwrap();
+    let commitments = line(zero, slope, 0).0;
+    let lists = [&honest.deals[&ada].public.commitments[..], &commitments];
+    let public =
+        SharePublic { commitments: decoder().add_commitments(&lists).unwrap(), ..honest.public.clone() };
+    let secret = line(zero, slope, number(&public, "ada")).1;
+    let hostile = Part { dealer: &cleo, commitments: &commitments, secret: &secret };
+    let share = add_up(&public, &ada, &[part(&ada, &honest.deals[&ada], &ada), hostile]).unwrap();
+
+    let signers = [ada.clone(), cleo.clone()];
+    let challenge = activation_message(&Hash([1; 32]), &Hash([2; 32]), 0, &signers);
+    let signable = Signable::Activation(&challenge);
+    let binding = || Binding { session: [1; 32], input: 0, signers: signers.clone().into() };
+    let mut rng = Random::new(10);
+    let (nonces, own) = commit(&share, binding(), &mut rng).unwrap();
+    let (_, other) = commit(&share, binding(), &mut rng).unwrap();
+    let commitments = [(ada.clone(), own), (cleo.clone(), other)].into();
+    let signed = sign(nonces, &share, &signable, &commitments).unwrap();
+    let shares = [(ada, signed.clone()), (cleo.clone(), signed)].into();
+    let blamed = aggregate(&public, &signable, &commitments, &shares).unwrap_err();
+    assert!(matches!(&blamed, AggregateError::Culprits(who) if *who == [cleo]), "{blamed}");
 }

@@ -51,7 +51,7 @@ pub use store::{Disk, File, GUARD_DEAD_LIMIT, OFFER_SUFFIX, SHARE_SUFFIX};
 /// How old a final head may be when a share leaves under it, in seconds (P14).
 pub const FRESH_S: u64 = 60;
 
-/// Most sessions that are begun for one authorisation or account to be proved: more than all sets of holders need,
+/// Most sessions that are begun for one authorisation, or for one set that proves an account: more than all sets of holders need,
 /// few enough that a server cannot fill the disk.
 pub const ATTEMPTS_LIMIT: usize = 1_000;
 
@@ -158,6 +158,8 @@ pub struct Cosigner {
     final_state: State,
     /// The final state is new to this co-signer itself.
     news: bool,
+    /// Keys went out of use and the file of the keys was not written yet.
+    unwritten_keys: bool,
     /// What it asks of this co-signer in resharings was not looked at yet.
     unreshared: bool,
     pins: Pins,
@@ -222,6 +224,7 @@ impl Cosigner {
             heads: Heads::default(),
             news: true,
             unreshared: true,
+            unwritten_keys: false,
             new_host,
             unstarted: None,
             said: BTreeMap::new(),

@@ -141,12 +141,15 @@ impl Cosigner {
         self.vault.seal(&keys_context(&self.name), plain.expose(), rng).ok()
     }
 
-    /// Once a final card names the next keys, those before are wiped, here and on disk.
+    /// Once a final card names the next keys, those before are wiped, here and on disk. What could not be written is tried
+    /// again under the next head.
     fn change_keys(&mut self, rng: &mut impl CryptoRngCore) {
         let Some(card) = self.final_state.cosigner(&self.name) else { return };
-        if self.secrets.advance(card)
+        self.unwritten_keys |= self.secrets.advance(card);
+        if self.unwritten_keys
             && let Some(file) = self.keys_file(rng)
         {
+            self.unwritten_keys = false;
             self.out.push(Effect::Keys(file));
         }
     }

@@ -157,7 +157,7 @@ impl Cosigner {
         self.check_release(work)?;
         self.keys()?;
         let id = work.session(&self.genesis, holders, attempt);
-        let used = self.used.get(&work.counted()).map_or(0, BTreeSet::len);
+        let used = self.used.get(&work.counted(holders)).map_or(0, BTreeSet::len);
         if used >= ATTEMPTS_LIMIT {
             return Err(Refusal::new(Rule::Once, "too many attempts for this: look for the reason first"));
         }
@@ -186,8 +186,8 @@ impl Cosigner {
             Refusal::new(Rule::Ceremony, format!("this co-signer holds no share of the account: {next}"))
         })?;
         let payload = session.commit(&id, share, rng)?;
-        self.append_guard(&GuardRecord::Session { id, work: work.counted() });
-        self.used.entry(work.counted()).or_default().insert(id);
+        self.append_guard(&GuardRecord::Session { id, work: work.counted(holders) });
+        self.used.entry(work.counted(holders)).or_default().insert(id);
         self.sessions.insert(id, session);
         self.send_frames(id, holders, &payload, rng);
         let early = self.sessions.early_of(&id);

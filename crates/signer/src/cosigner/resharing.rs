@@ -56,8 +56,9 @@ impl Cosigner {
         // What is not known to be over stays.
         self.erase_superseded();
         for (dealing, _) in &open {
-            if self.final_state.check_erased(dealing, &self.name).is_ok() {
-                self.say(about("erased", dealing, 0), rng, |_, _| {
+            // The key that opened the old ones is gone from disk, too.
+            if !self.unwritten_keys && self.final_state.check_erased(dealing, &self.name).is_ok() {
+                self.say(*dealing, about("erased", dealing, 0), rng, |_, _| {
                     Ok(Body::Erased(Erased { dealing: *dealing }))
                 });
             }
@@ -67,6 +68,7 @@ impl Cosigner {
     /// Makes a statement once, and again when it has ended. What cannot be said is told to the server, as rarely.
     fn say<R: CryptoRngCore>(
         &mut self,
+        dealing: Hash,
         about: Hash,
         rng: &mut R,
         body: impl FnOnce(&mut Self, &mut R) -> Result<Body, Refusal>,
@@ -76,7 +78,7 @@ impl Cosigner {
         }
         let made = body(self, rng).and_then(|body| self.state_own(body, rng));
         let end = made.unwrap_or_else(|refusal| {
-            self.refused("reshare", about, &refusal, Vec::new(), false);
+            self.refused("reshare", dealing, &refusal, Vec::new(), false);
             self.desk.now_s.saturating_add(OWN_STATEMENT_S)
         });
         self.said.insert(about, end);
@@ -86,7 +88,7 @@ impl Cosigner {
         if !record.resharing.holders.contains(&self.name) || record.offers.contains_key(&self.name) {
             return;
         }
-        self.say(about("offer", &dealing, 0), rng, |this, rng| {
+        self.say(dealing, about("offer", &dealing, 0), rng, |this, rng| {
             if let Some(key) = this.offers.get(&dealing) {
                 return Ok(Body::Offer(Offer { dealing, seal: Hash(key.public().0) }));
             }
@@ -113,7 +115,7 @@ impl Cosigner {
         if dealt || !asked {
             return;
         }
-        self.say(about("deal", &dealing, slot), rng, |this, rng| {
+        self.say(dealing, about("deal", &dealing, slot), rng, |this, rng| {
             let used = this.final_state.dealt(&record.resharing.ceremony, slot).map(|(used, _)| used);
             let share = used.and_then(|used| this.shares.get(&(used, slot)));
             let share =

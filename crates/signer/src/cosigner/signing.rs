@@ -48,12 +48,13 @@ impl Work {
         }
     }
 
-    /// The id under which its sessions are counted.
-    pub(super) fn counted(&self) -> Hash {
+    /// The id under which its sessions are counted: a set that fails again and again leaves the others theirs.
+    pub(super) fn counted(&self, holders: &[Name]) -> Hash {
         match self {
             Self::Spend { authorisation } => *authorisation,
             Self::Prove { ceremony, slot } => {
-                Hash::of("keyward/proof/v1", &[&ceremony.0[..], &slot.to_be_bytes()].concat())
+                let parts = (ceremony, slot, holders);
+                Hash::of("keyward/proof/v1", &canon::encode(&parts).unwrap_or_default())
             }
         }
     }
@@ -169,7 +170,12 @@ impl Session {
         holders: Vec<Name>,
     ) -> Result<Self, Refusal> {
         let known = state.slots().get(&(ceremony, slot));
-        known.ok_or_else(|| Refusal::new(Rule::Ceremony, "no approved ceremony dealt such an account"))?;
+        let known = known
+            .ok_or_else(|| Refusal::new(Rule::Ceremony, "no approved ceremony dealt such an account"))?;
+        if known.superseded.is_some() || known.proved.contains(&holders) {
+            let why = "these holders have nothing left to prove for these shares";
+            return Err(Refusal::new(Rule::Once, why));
+        }
         let challenge = round::activation_message(&state.genesis_hash(), &ceremony, slot, &holders);
         let inputs = vec![Input::Challenge(challenge)];
         Ok(Self::new(Work::Prove { ceremony, slot }, holders, (ceremony, slot), inputs, Vec::new()))
