@@ -162,7 +162,7 @@ impl Books {
     /// The first half of [`Books::commit`]: the posting has its place behind all that were sent before, by this
     /// caller too, and is judged after them. Who sends several before the first is answered has them written
     /// together; each is still entered or refused for itself. One that must not be entered without the one before
-    /// it names a version of a record that the one before it writes.
+    /// it names a version of a record that the one before it writes and nobody else does.
     ///
     /// # Errors
     /// As [`Books::commit`]; what the books say stands in [`Sent::outcome`].

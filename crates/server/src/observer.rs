@@ -158,6 +158,8 @@ impl Observer {
     /// Asks the node for its tip when that is due, and follows up on what is new.
     pub(crate) fn look(&mut self, desk: &Arc<Desk>, state: &State, decoder: &BitcoinDecoder) {
         let failed = self.try_look(desk, state, decoder).err().map(|error| error.to_string());
+        // Whatever cannot be asked now is unknown.
+        self.coins_stand &= failed.is_none();
         let problem = failed.or_else(|| self.unscanned.clone());
         if let Some(text) = problem.as_ref().filter(|text| self.problem.as_ref() != Some(*text)) {
             eprintln!("keyward-server: {text}");

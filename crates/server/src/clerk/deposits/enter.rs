@@ -3,9 +3,7 @@
 //! A step is one posting: transfers, deposits, coins, and the cursor that they belong to. A step that is too large
 //! for one (hundreds of own outputs in a block) becomes several, in such an order that whatever is missing
 //! after a crash is found by [`super::kept`]: coins of blocks that the cursor does not have are taken back, and
-//! money moves only for coins of blocks that it has. They are sent one behind the other without waiting for each, and
-//! written together; the cursor, of which each writes the next version, keeps one from being entered without those
-//! before it.
+//! money moves only for coins of blocks that it has. Each waits for the answer to the one before it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -36,9 +34,9 @@ const ENTRIES_PER_FACT: usize = 3;
 /// Facts have room for so many entries; the rest is for the cursor and blocks.
 const DRAFT_LIMIT: usize = POSTING_LIMIT - BLOCKS_PER_POSTING - 2;
 
-/// Most postings of a step that are sent and not answered. The next one is made while the books write, and they write
-/// several with one flush; few, so that nobody else waits long behind them.
-const UNDERWAY_LIMIT: usize = 8;
+/// Most postings of a step that are sent and not answered. More would need a record that no other replica writes to tie
+/// them together: the version of the cursor is a number that any of them may have written.
+const UNDERWAY_LIMIT: usize = 1;
 
 /// How often what waits in the mempool is read again when another replica wrote the same.
 const TRIES: u32 = 3;
@@ -219,7 +217,11 @@ impl<'a> Underway<'a> {
         }
         match self.at.books.send(posting) {
             Ok(sent) => self.sent.push_back(sent),
-            Err(error) => self.failed = Some(error),
+            Err(error) => {
+                // What was sent before says first what became of it.
+                self.wait(0);
+                drop(self.failed.get_or_insert(error));
+            }
         }
         self.count += 1;
     }
