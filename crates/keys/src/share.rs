@@ -423,7 +423,8 @@ mod tests {
         let dealt = deal(account, 2, &names, &mut OsRng).unwrap();
         let children = [Key::Child(Branch::Receive, 5), Key::Child(Branch::Change, 5)];
         for key in [Key::Account, children[0], children[1]] {
-            let public = dealt.public.key_with_holders(key).unwrap();
+            let (public, without) = dealt.public.key_with_holders(key).unwrap();
+            assert_eq!(without, []);
             assert_eq!(dealt.public.key_alone(key).unwrap().verifying_key(), public.verifying_key());
             for (name, share) in &dealt.shares {
                 let held = ShareSecret::open(share.expose(), &dealt.public, name).unwrap();

@@ -220,7 +220,7 @@ impl<'a> Underway<'a> {
             Err(error) => {
                 // What was sent before says first what became of it.
                 self.wait(0);
-                drop(self.failed.get_or_insert(error));
+                self.failed = self.failed.take().or(Some(error));
             }
         }
         self.count += 1;
