@@ -1,6 +1,5 @@
 //! The worker as a child process: this program again, with nothing of this process but two pipes.
 
-use std::env;
 use std::io;
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,14 +29,10 @@ impl Child {
     /// # Errors
     /// No process can be made.
     pub fn start() -> io::Result<Self> {
-        let program = env::current_exe()?;
+        // Never by its path: what lies there now may be another program.
         let mut command = Command::new("/proc/self/exe");
         command.arg(WORKER).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().or_else(|_| {
-            let mut named = Command::new(program);
-            named.arg(WORKER).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-            named.spawn()
-        })?;
+        let mut process = command.spawn()?;
         let pipes = process.stdin.take().zip(process.stdout.take());
         let (to, from) = pipes.ok_or_else(|| io::Error::other("the worker has no pipes"))?;
         Ok(Self { process: Arc::new(Mutex::new(process)), to, from })

@@ -6,6 +6,8 @@ mod people;
 mod results;
 mod room;
 mod secrets;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::io;
@@ -27,6 +29,7 @@ use crate::front::{Front, Progress, Question, Reply};
 use crate::print::Printer;
 use crate::watch::{Alarm, Watcher};
 
+pub use components::bounded;
 pub use results::{REPORT_PDF, RUN_FILE, write_new};
 
 /// What the program was told at its start.
@@ -72,6 +75,9 @@ impl From<io::Error> for Halt {
 pub(crate) fn again<T>(why: impl ToString) -> Result<T, Halt> {
     Err(Halt::Again(why.to_string()))
 }
+
+/// The reason of who gave up with one that a report cannot have.
+const UNPRINTABLE: &str = "given up; the reason that was typed cannot be printed";
 
 /// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,9 +176,14 @@ impl<'f> Conductor<'f> {
             Action::Inspect(_) => Outcome::Room(self.inspect()),
             Action::Entropy(source) => self.gather(*source)?,
             Action::Generate => self.generate()?,
-            Action::Open(id) => Outcome::Opened {
-                seal: self.text("seal", &format!("The number of the unbroken seal of component {id}:"))?,
-            },
+            Action::Open(id) => {
+                // Who opens a container may see what is in it: the machine is watched from here on.
+                self.begin()?;
+                Outcome::Opened {
+                    seal: self
+                        .text("seal", &format!("The number of the unbroken seal of component {id}:"))?,
+                }
+            }
             Action::Enter(id) => self.enter(*id)?,
             Action::Combine => self.combine()?,
             Action::VerifyCombinations => self.verify()?,
@@ -211,7 +222,7 @@ impl<'f> Conductor<'f> {
 
     /// Gives up: first the secrets, then the words about it.
     fn give_up(&mut self, reason: &str) -> io::Result<()> {
-        self.forget();
+        self.forget()?;
         if self.run.status() != Status::Running {
             return self
                 .front
@@ -233,13 +244,14 @@ impl<'f> Conductor<'f> {
         self.hands.clear();
         if let Err(error) = self.run.abort(now(), &reason) {
             self.front.say(&error.to_string())?;
+            self.run.abort(now(), UNPRINTABLE).map_err(io::Error::other)?;
         }
         self.front.say("The ceremony is given up. What is left is to destroy, to put back, and to report.")
     }
 
     /// Interrupts the ceremony. With secrets in the machine these go first, and the attempt is void.
     fn pause(&mut self) -> io::Result<Ended> {
-        self.forget();
+        self.forget()?;
         if self.run.is_secret() && self.run.status() == Status::Running {
             self.sealed = None;
             if let Err(error) = self.run.pause(now()) {

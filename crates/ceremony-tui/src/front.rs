@@ -71,17 +71,25 @@ pub const PAUSE: &str = "!pause";
 pub(crate) fn command<T>(line: &str) -> Option<Reply<T>> {
     let line = line.trim();
     match line.strip_prefix(ABORT) {
-        Some(reason) => Some(Reply::Abort(reason.trim().to_owned())),
-        None => (line == PAUSE).then_some(Reply::Pause),
+        // A word of its own: another one that begins so is an answer.
+        Some(reason) if reason.is_empty() || reason.starts_with(char::is_whitespace) => {
+            Some(Reply::Abort(reason.trim().to_owned()))
+        }
+        _ => (line == PAUSE).then_some(Reply::Pause),
     }
 }
 
 /// Text of scripts, files and machines on a terminal: it writes letters, and nothing else.
-pub(crate) fn printable(text: &str) -> String {
-    // Besides control characters, what turns the direction of the text around it (Unicode annex 9).
+pub fn printable(text: &str) -> String {
+    // Besides control characters, what turns the direction of the text around it (Unicode annex 9), ends a line,
+    // or has no width: the same that a script may not have.
     let bad = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(
+                c,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            )
     };
     text.chars().map(|c| if bad(c) { ' ' } else { c }).collect()
 }
@@ -135,4 +143,38 @@ pub trait Front {
     /// # Errors
     /// As above.
     fn codes(&mut self, package: &Package) -> io::Result<Reply<()>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_a_word_of_its_own() {
+        let reason = |line: &str| match command::<()>(line) {
+            Some(Reply::Abort(reason)) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(" !abort "), Some(String::new()));
+        assert_eq!(reason("!abort the  room is wet"), Some("the  room is wet".into()));
+        assert_eq!(reason("!abort\tlate"), Some("late".into()));
+        for answer in ["!aborted", "!abort!", "abort", "", "!pause now", "!pauses"] {
+            assert!(command::<()>(answer).is_none(), "{answer:?}");
+        }
+        assert!(matches!(command::<()>("!pause"), Some(Reply::Pause)));
+    }
+
+    #[test]
+    fn nothing_but_letters_is_written_to_a_terminal() {
+        assert_eq!(printable("Zürich, 東京: [2J"), "Zürich, 東京: [2J");
+        let ranges = [('\u{200b}', '\u{200f}'), ('\u{2028}', '\u{202e}'), ('\u{2060}', '\u{206f}')];
+        let hidden = ranges.into_iter().flat_map(|(first, last)| first..=last);
+        let single = ['\u{1b}', '\u{9b}', '\n', '\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}'];
+        for c in hidden.chain(single) {
+            assert_eq!(printable(&format!("a{c}b")), "a b", "{c:?}");
+        }
+        for c in ['\u{200a}', '\u{2010}', '\u{2027}', '\u{202f}', '\u{205f}', '\u{2070}'] {
+            assert_eq!(printable(&c.to_string()), c.to_string(), "{c:?}");
+        }
+    }
 }

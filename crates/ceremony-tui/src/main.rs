@@ -19,10 +19,10 @@ use ceremony::slip39::Mnemonic;
 use ceremony::worker::{STACK_BYTES, Worker};
 use ceremony_tui::arguments::Arguments;
 use ceremony_tui::child::WORKER;
-use ceremony_tui::conduct::{Conductor, Ended, REPORT_PDF, RUN_FILE, Settings, now, write_new};
-use ceremony_tui::front::{Front, Question, Reply};
-use ceremony_tui::handover::{Collector, FrameError, Package, Receipt};
-use ceremony_tui::image::Words;
+use ceremony_tui::conduct::{Conductor, Ended, REPORT_PDF, RUN_FILE, Settings, bounded, now, write_new};
+use ceremony_tui::front::{Front, Question, Reply, printable};
+use ceremony_tui::handover::{Collector, Package, Receipt};
+use ceremony_tui::image::{FILE_LIMIT_BYTES, Words};
 use ceremony_tui::pdf;
 use ceremony_tui::plain::Plain;
 use ceremony_tui::print::Printer;
@@ -104,8 +104,13 @@ fn main() -> ExitCode {
         Err(Failure::Paused(why)) => (4, why),
         Err(Failure::Unverified(why)) => (5, why),
     };
-    eprintln!("keyward-ceremony: {why}");
+    complain(&format!("keyward-ceremony: {why}"));
     ExitCode::from(code)
+}
+
+/// A line on standard error. What it quotes of files of others must not write to the terminal.
+fn complain(why: &str) {
+    eprintln!("{}", printable(why));
 }
 
 fn run() -> Result<(), Failure> {
@@ -162,7 +167,6 @@ fn hold(mut arguments: Arguments, resumed: bool) -> Result<(), Failure> {
     let cards = cards.collect::<Result<Vec<_>, _>>()?;
     let printer = arguments.optional("printer").map_err(usage)?;
     let printer = printer.map_or(Printer::None, |path| Printer::Device(path.into()));
-    printer.check().map_err(Failure::refused)?;
     let paper = paper(&mut arguments)?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let screen = match arguments.optional("front").map_err(usage)?.as_deref() {
@@ -193,6 +197,7 @@ fn hold(mut arguments: Arguments, resumed: bool) -> Result<(), Failure> {
     };
     check_earlier(run.script(), earlier, earlier_genesis, &genesis)?;
     attended(run.script().is_rehearsal(), terminal)?;
+    printer.check(run.script().is_rehearsal()).map_err(Failure::refused)?;
     if run.script().kind.makes_components() && matches!(printer, Printer::None) {
         return Err(usage("this ceremony prints sheets: name the printer with --printer DEVICE".into()));
     }
@@ -247,6 +252,10 @@ fn answer(mut arguments: Arguments) -> Result<(), Failure> {
     let path = PathBuf::from(arguments.word().ok_or_else(usage)?);
     let out = PathBuf::from(arguments.need("out").map_err(Failure::Usage)?);
     arguments.finish().map_err(Failure::Usage)?;
+    // Before anybody types thirty words.
+    if out.exists() {
+        return Err(Failure::Refused(format!("{} exists already: name a new file", out.display())));
+    }
     let bytes = read(&path)?;
     let challenge = Challenge::parse(&bytes).map_err(Failure::refused)?;
     say(&format!(
@@ -254,7 +263,8 @@ fn answer(mut arguments: Arguments) -> Result<(), Failure> {
         challenge.component, challenge.set, challenge.medium
     ))?;
     lock_all().map_err(Failure::machine)?;
-    let mut front = front(io::stdin().is_terminal() && io::stdout().is_terminal(), true)?;
+    // A challenge does not say of which network it is: the component may be worth something.
+    let mut front = front(io::stdin().is_terminal() && io::stdout().is_terminal(), false)?;
     let question = Question::new("words", "The words of the component:");
     let Reply::Given(typed) = front.hidden(&question).map_err(Failure::machine)? else {
         return Err(Failure::Refused("given up".into()));
@@ -268,7 +278,7 @@ fn answer(mut arguments: Arguments) -> Result<(), Failure> {
     let signature = signed.map_err(Failure::machine)?.map_err(Failure::Refused)?;
     let answer = Answered { challenge: Hash::sha256(&bytes), signature: Blob(signature.to_vec()) };
     let answer = custody::canon::encode(&answer).map_err(Failure::machine)?;
-    std::fs::write(&out, answer).map_err(|error| Failure::Machine(format!("{}: {error}", out.display())))?;
+    write_new(&out, &answer).map_err(Failure::machine)?;
     say(&format!("written    {}", out.display()))
 }
 
@@ -280,25 +290,31 @@ fn collect(mut arguments: Arguments) -> Result<(), Failure> {
     arguments.finish().map_err(Failure::Usage)?;
     let mut collector = Collector::default();
     let mut found = None;
-    let mut take = |from: &str, taken: Result<Option<Package>, FrameError>| {
+    let mut take = |taken: Result<Option<Package>, String>| {
         match taken {
             Ok(package) => found = package,
-            // A blurred picture does no harm: another one has the same.
-            Err(error) => eprintln!("{from}: {error}"),
+            // A blurred picture does no harm, nor one that cannot be read: another one has the same.
+            Err(why) => complain(&why),
         }
         found.is_some()
     };
     if images.is_empty() {
         let lines = io::stdin().lock().take(LINES_LIMIT_BYTES).lines();
         for (number, line) in (1..).zip(lines) {
-            let line = line.map_err(Failure::machine)?;
-            if take(&format!("line {number}"), collector.text(line.trim())) {
+            let taken = match line {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.to_string()),
+                line => {
+                    collector.text(line.map_err(Failure::machine)?.trim()).map_err(|error| error.to_string())
+                }
+            };
+            if take(taken.map_err(|why| format!("line {number}: {why}"))) {
                 break;
             }
         }
     }
     for image in images {
-        if take(&image.display().to_string(), collector.image(&read(&image)?)) {
+        let why = |error| format!("{}: {error}", image.display());
+        if take(bounded(&image, FILE_LIMIT_BYTES).and_then(|bytes| collector.image(&bytes).map_err(why))) {
             break;
         }
     }
@@ -311,10 +327,15 @@ fn collect(mut arguments: Arguments) -> Result<(), Failure> {
     let receipt = Receipt::new(&package, &by);
     receipt.check(&package).map_err(Failure::refused)?;
     let receipt = receipt.bytes().map_err(Failure::machine)?;
-    for (name, bytes) in
+    let files =
         [(package.file_name(), package.bytes()), (format!("receipt-{}.json", package.holder()), &receipt)]
-    {
-        write_new(&out.join(name), bytes).map_err(Failure::machine)?;
+            .map(|(name, bytes)| (out.join(name), bytes));
+    // Both or none.
+    if let Some((taken, _)) = files.iter().find(|(path, _)| path.exists()) {
+        return Err(Failure::Machine(format!("{} exists already: name another directory", taken.display())));
+    }
+    for (path, bytes) in files {
+        write_new(&path, bytes).map_err(Failure::machine)?;
     }
     say(&format!(
         "holder     {}\nceremony   {}\nSHA-256    {}\nwritten    {}",

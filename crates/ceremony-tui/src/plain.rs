@@ -6,7 +6,7 @@
 //! say TEXT              something to know
 //! ask ID TEXT           answer with one line
 //! hidden ID TEXT        the same, for what nobody may see
-//! private ID WORDS      a component, for its holder alone; ask seen-ID follows
+//! private ID WORDS      a component, for its holder alone, in a rehearsal alone; ask seen-ID follows
 //! hint ID TEXT          what its words perhaps should be, in a rehearsal alone; ask seen-ID follows
 //! code TEXT             what one of the codes says that carry sealed shares; ask codes follows
 //! ```
@@ -115,6 +115,10 @@ impl<I: BufRead, O: Write> Front for Plain<I, O> {
     }
 
     fn private(&mut self, holder: &str, component: &str, words: LockedBytes) -> io::Result<Reply<()>> {
+        // Lines cannot be cleared: of a component that is worth something the sheet must do.
+        if !self.rehearsal {
+            return Ok(Reply::Given(()));
+        }
         let text = str::from_utf8(words.expose()).map_err(io::Error::other)?;
         writeln!(self.output, "private {component} {text}")?;
         self.output.flush()?;
@@ -156,8 +160,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn hints_stay_off_a_console_that_cannot_be_cleared() {
+    type Lines<'l> = Plain<&'l [u8], &'l mut Vec<u8>>;
+
+    /// What is said when a holder is shown this.
+    fn told(rehearsal: bool, show: impl FnOnce(&mut Lines<'_>) -> io::Result<Reply<()>>) -> String {
         let step = Step {
             id: "enter-1.1".into(),
             role: Role::KeyCustodian,
@@ -169,13 +175,28 @@ mod tests {
             secret: true,
             private: true,
         };
+        let mut output = Vec::new();
+        let mut plain = Plain::new(&b"yes\n"[..], &mut output);
+        plain.step(&step, Progress { step: 1, of: 1, rehearsal }).unwrap();
+        assert!(matches!(show(&mut plain).unwrap(), Reply::Given(())));
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn words_stay_off_a_console_that_cannot_be_cleared() {
         for rehearsal in [true, false] {
-            let mut output = Vec::new();
-            let mut plain = Plain::new(&b"yes\n"[..], &mut output);
-            plain.step(&step, Progress { step: 1, of: 1, rehearsal }).unwrap();
+            let words = LockedBytes::take(&mut b"academic acid".to_vec()).unwrap();
+            let said = told(rehearsal, |plain| plain.private("carol", "1.1", words));
+            assert_eq!(said.contains("\nprivate 1.1 academic acid\n"), rehearsal, "{said}");
+            assert_eq!(said.contains("acid") && said.contains("ask seen-1.1"), rehearsal, "{said}");
+        }
+    }
+
+    #[test]
+    fn hints_stay_off_a_console_that_cannot_be_cleared() {
+        for rehearsal in [true, false] {
             let lines = LockedBytes::take(&mut b"word 7 is perhaps acid\n".to_vec()).unwrap();
-            assert!(matches!(plain.hints("carol", "1.1", lines).unwrap(), Reply::Given(())));
-            let said = String::from_utf8(output).unwrap();
+            let said = told(rehearsal, |plain| plain.hints("carol", "1.1", lines));
             assert_eq!(said.contains("\nhint 1.1 word 7 is perhaps acid\n"), rehearsal, "{said}");
             assert_eq!(said.contains("acid") && said.contains("ask seen-1.1"), rehearsal, "{said}");
         }

@@ -41,7 +41,7 @@ pub struct CameUp {
 #[derive(Debug)]
 pub struct Watcher {
     found: Arc<Mutex<Option<CameUp>>>,
-    noticed: Arc<Mutex<Option<Room>>>,
+    noticed: Arc<Mutex<Option<CameUp>>>,
     over: Arc<AtomicBool>,
     alarm: Alarm,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +57,7 @@ impl Watcher {
         admitted: Vec<FindingKind>,
         look: impl Fn() -> Room + Send + 'static,
     ) -> Self {
-        let (found, noticed) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+        let (found, noticed) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None::<CameUp>)));
         let over = Arc::new(AtomicBool::new(false));
         let (tell, seen) = (Arc::clone(&found), Arc::clone(&noticed));
         let (ended, raise) = (Arc::clone(&over), alarm.clone());
@@ -75,7 +75,15 @@ impl Watcher {
                 }
                 if !changes.is_empty() {
                     watch = Watch::baseline(room.clone());
-                    *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(room);
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    // The machine as it is now, and all that came up since somebody asked, also what is gone again.
+                    let mut all = seen.take().map(|before| before.changes).unwrap_or_default();
+                    for change in changes {
+                        if !all.contains(&change) {
+                            all.push(change);
+                        }
+                    }
+                    *seen = Some(CameUp { changes: all, room });
                 }
                 thread::park_timeout(INTERVAL);
             }
@@ -83,8 +91,8 @@ impl Watcher {
         Self { found, noticed, over, alarm, thread: Some(thread) }
     }
 
-    /// The machine with something new that people may sign for, once.
-    pub fn noticed(&self) -> Option<Room> {
+    /// What came up that people may sign for, once.
+    pub fn noticed(&self) -> Option<CameUp> {
         self.noticed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -224,7 +232,8 @@ mod tests {
             told = watcher.noticed();
             told.is_some()
         });
-        assert_eq!(told, Some(room(&[media])));
+        let told = told.unwrap();
+        assert_eq!((told.room, told.changes), (room(&[media]), room(&[media]).findings));
         let looks = seen.lock().unwrap().1;
         wait("no further look", || seen.lock().unwrap().1 >= looks + 2);
         assert!(watcher.noticed().is_none(), "nothing new");
@@ -235,6 +244,24 @@ mod tests {
         wait("the link is not found", || alarm.is_raised());
         assert_eq!(watcher.found().unwrap().changes, room(&[link]).findings);
         assert!(!worker.is_running());
+    }
+
+    #[test]
+    fn what_came_and_went_before_anybody_asked_is_told() {
+        let (media, mount) = (FindingKind::Media, FindingKind::Mount);
+        let (watcher, _worker, _, seen) = watched(&[], &[media]);
+        let looked = |more: usize| {
+            let looks = seen.lock().unwrap().1;
+            wait("no look", || seen.lock().unwrap().1 >= looks + more);
+        };
+        // The second look after a change has taken in what the first one saw.
+        looked(2);
+        seen.lock().unwrap().0 = room(&[mount]);
+        looked(2);
+        let told = watcher.noticed().unwrap();
+        assert_eq!(told.room, room(&[mount]));
+        assert_eq!(told.changes, room(&[media, mount]).findings);
+        assert!(watcher.noticed().is_none());
     }
 
     #[test]

@@ -72,7 +72,9 @@ fn collected(room: &Room, own: &Package, codes: &[String]) {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // It may have all it needs before the last line.
-        let _ = child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes());
+        // A scanner of another setting sends what is no text, and loses nothing by it.
+        let typed = [b"\xff\xfe\n", lines.join("\n").as_bytes()].concat();
+        let _ = child.stdin.take().unwrap().write_all(&typed);
         let output = child.wait_with_output().unwrap();
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
@@ -100,9 +102,12 @@ fn collected(room: &Room, own: &Package, codes: &[String]) {
     }
     let blurred = room.path("blurred.png");
     fs::write(&blurred, fs::read(&images[0]).unwrap().split_at(100).0).unwrap();
-    images.insert(0, blurred);
+    // One that is not there, one that does not end, and a blurred one.
+    images.splice(0..0, [room.path("no-such.png"), "/dev/zero".into(), blurred]);
     let (code, said) = collect("photographed", "Sam of s1", &images, &[]);
-    assert!(code == Some(0) && said.contains("blurred.png: the image cannot be read"), "{code:?}: {said}");
+    for why in ["no-such.png: ", "/dev/zero: over the limit", "blurred.png: the image cannot be read"] {
+        assert!(code == Some(0) && said.contains(why), "{code:?}: {said}");
+    }
     arrived("photographed", "Sam of s1");
 
     // Too few codes, nobody who takes them, and what is there already: nothing is written.
@@ -116,6 +121,13 @@ fn collected(room: &Room, own: &Package, codes: &[String]) {
         assert!(out == "scanned" || fs::read_dir(room.path(out)).unwrap().next().is_none(), "{out}");
     }
     arrived("scanned", "Sam of s1");
+    // A receipt of before: the package is not written beside it.
+    fs::create_dir(room.path("half")).unwrap();
+    fs::write(room.path("half/receipt-s1.json"), b"of before").unwrap();
+    let (code, said) = collect("half", "Sam", &[], codes);
+    assert!(code == Some(1) && said.contains("receipt-s1.json exists already"), "{code:?}: {said}");
+    assert_eq!(fs::read(room.path("half/receipt-s1.json")).unwrap(), b"of before");
+    assert!(!room.path("half/shares-s1.json").exists());
 }
 
 /// No medium leaves the room for one co-signer: the codes carry what the file would.
@@ -328,7 +340,8 @@ fn a_holder_answers_a_challenge_with_the_words_alone() {
         command.arg("answer").arg(room.path("challenge.json")).arg("--out").arg(room.path(out));
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        writeln!(child.stdin.take().unwrap(), "{words}").unwrap();
+        // It may refuse before it asks for words.
+        let _ = writeln!(child.stdin.take().unwrap(), "{words}");
         child.wait_with_output().unwrap()
     };
     let done = answer(words, "answer.json");
@@ -341,6 +354,11 @@ fn a_holder_answers_a_challenge_with_the_words_alone() {
     let signature: Blob = serde_json::from_value(read["signature"].clone()).unwrap();
     assert!(verify_answer(&component.health_public(), &challenge, &signature.0));
     assert_eq!(read["challenge"], Hash::sha256(&bytes).to_string());
+    // What is there already stays.
+    let again = answer(words, "challenge.json");
+    let why = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(3) && why.contains("exists already"), "{why}");
+    assert_eq!(fs::read(room.path("challenge.json")).unwrap(), bytes);
     // Another component, and no component: refused, and nothing is written.
     for wrong in [&made.sheets["1.1"].1, "academic"] {
         assert_eq!(answer(wrong, "wrong.json").status.code(), Some(3));

@@ -10,14 +10,16 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ceremony::component::Challenge;
 use ceremony::files::SealedShares;
 use ceremony::record;
 use ceremony::report::{Against, verify};
-use ceremony::script::Kind;
+use ceremony::script::{Kind, Medium};
 use ceremony_tui::handover::{Collector, Package, SIDE_MODULES};
 use ceremony_tui::rehearsal::Table;
 use common::{PROGRAM, Room};
-use custody::canon;
+use custody::{Hash, canon};
+use rand_core::OsRng;
 
 /// By when something is on the screen, at the latest: a loaded machine included.
 const WAIT: Duration = Duration::from_secs(120);
@@ -392,4 +394,27 @@ fn collected(terminal: &mut Terminal) -> Package {
         assert!(since.elapsed() < WAIT, "{collector:?}: {frame}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The component that a holder reads from may be worth something: nothing says that it is a rehearsal.
+#[test]
+fn who_answers_a_challenge_is_not_told_that_it_is_a_rehearsal() {
+    let room = Room::new();
+    let place = (7, "1.1".parse().unwrap());
+    let asked = (1_800_000_000, fixtures::name("carol"));
+    let challenge = Challenge::new(Hash([3; 32]), place, Medium::Paper, asked, &mut OsRng);
+    fs::write(room.path("challenge.json"), challenge.to_bytes().unwrap()).unwrap();
+    let words =
+        ["answer".into(), room.path("challenge.json").into(), "--out".into(), room.path("answer").into()];
+    let terminal = Terminal::start(&room, &words);
+    let since = Instant::now();
+    let frame = loop {
+        let frame = terminal.capture(&["capture-pane", "-p", "-t", "room"]);
+        if frame.contains("The words of the component:") {
+            break frame;
+        }
+        assert!(since.elapsed() < WAIT, "{frame}");
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!frame.contains("REHEARSAL"), "{frame}");
 }

@@ -13,7 +13,11 @@ use ceremony::script::{Action, Kind, Script};
 use ceremony::slip39::{self, Scheme};
 use common::{Host, PASSPHRASE};
 use custody::{Blob, Hash, canon};
-use evidence::register::{Answer, Drill, HEALTH_INTERVAL_S, SignedEntry, What};
+use ed25519_dalek::Signer as _;
+use evidence::register::{
+    Answer, CLOCK_TOLERANCE_S, Document, Drill, HEALTH_INTERVAL_S, Register, Review, SignedEntry, Signer,
+    What,
+};
 use keys::device::DeviceKey;
 use keys::locked::LockedBytes;
 use rand_core::{CryptoRng, OsRng, RngCore};
@@ -70,11 +74,17 @@ fn host() -> Host {
 /// Runs a script to its end; new components are those given, if any.
 fn held(script: Script, began_at: u64, components: &[Component]) -> Run {
     let mut run = Run::begin(script, &rehearsal::genesis(), began_at).unwrap();
+    go_on(&mut run, began_at, components, "");
+    run
+}
+
+/// Goes on from a time to a step, or to the end.
+fn go_on(run: &mut Run, from: u64, components: &[Component], to: &str) {
     let health = |id| components.iter().find(|c| c.id() == id).map(Component::health_public);
-    let mut at = began_at;
-    while let Some(step) = run.current() {
+    let mut at = from;
+    while let Some(step) = run.current().filter(|step| step.id != to) {
         let action = step.action.clone();
-        let outcome = match (rehearsal::right(&run), action) {
+        let outcome = match (rehearsal::right(run), action) {
             (Outcome::Verified { combinations, accounts, .. }, _) if !components.is_empty() => {
                 let health = components.iter().map(Component::health_public).collect();
                 Outcome::Verified { combinations, health, accounts }
@@ -82,13 +92,34 @@ fn held(script: Script, began_at: u64, components: &[Component]) -> Run {
             (Outcome::ReadBack { how, health: other }, Action::ReadBack(id, _)) => {
                 Outcome::ReadBack { how, health: health(id).unwrap_or(other) }
             }
-            (Outcome::Sealed { .. }, Action::Return(id)) => Outcome::Sealed { seal: format!("D-{id}") },
+            // Each seal is another one, here and in other ceremonies.
+            (Outcome::Sealed { .. }, Action::Return(id)) => {
+                Outcome::Sealed { seal: format!("D-{id}-{}", run.events().len()) }
+            }
             (other, _) => other,
         };
         at += 1;
         run.done(at, outcome).unwrap();
     }
-    run
+}
+
+/// A script over the components of a ceremony, under the seals that it put them.
+fn over(kind: Kind, made: &Run) -> Script {
+    let report = made.report().unwrap();
+    let mut script = rehearsal::script(kind);
+    let held_set = script.held.as_mut().unwrap();
+    held_set.report = report.hash();
+    let members = held_set.components.groups.iter_mut().flat_map(|group| &mut group.members);
+    members.zip(&report.components).for_each(|(member, made)| member.seal = made.seal.clone());
+    script
+}
+
+/// What was entered last.
+fn last_entry(host: &Host) -> What {
+    let file = fs::read(host.path("home/recovery.jsonl")).unwrap();
+    let last = file.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
+    let SignedEntry { entry, .. } = canon::decode(last).unwrap();
+    entry.what
 }
 
 /// A host with the report of a generation of 100 days ago, its components, and the hash of the report.
@@ -206,18 +237,10 @@ fn a_drill_is_entered_from_its_report_with_its_seals() {
     let (host, components, made) = generated();
     host.ok(&format!("recovery register report.json --identifier {}", components[0].set()));
     let report = made.report().unwrap();
-    let mut script = rehearsal::script(Kind::Drill);
-    let held_set = script.held.as_mut().unwrap();
-    held_set.report = report.hash();
-    let members = held_set.components.groups.iter_mut().flat_map(|group| &mut group.members);
-    members.zip(&report.components).for_each(|(member, made)| member.seal = made.seal.clone());
-    let drill = held(script, now() - DAY_S, &[]);
+    let drill = held(over(Kind::Drill, &made), now() - DAY_S, &[]);
     fs::write(host.path("drill.json"), drill.signed_report().unwrap().bytes()).unwrap();
     host.ok("recovery register drill.json");
-    let file = fs::read(host.path("home/recovery.jsonl")).unwrap();
-    let last = file.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
-    let SignedEntry { entry, .. } = canon::decode(last).unwrap();
-    let What::Drill(Drill { seals, passed: true, set, held_at, .. }) = entry.what else {
+    let What::Drill(Drill { seals, passed: true, set, held_at, .. }) = last_entry(&host) else {
         panic!("no drill that passed")
     };
     assert_eq!((set, held_at), (report.hash(), drill.report().unwrap().ended_at));
@@ -250,4 +273,92 @@ fn a_register_or_report_that_was_changed_is_noticed() {
     // Somebody whose key the log does not have enters nothing.
     host.ok("person new --id mallory --name Mallory --out mallory.key");
     host.fails("recovery review continuity-plan report.json --register copy.jsonl --device mallory.key", 3);
+}
+
+/// A drill is interrupted while the second container is opened: both go back under new seals, and are opened again.
+#[test]
+fn each_seal_of_an_interrupted_drill_is_entered() {
+    let (host, components, made) = generated();
+    host.ok(&format!("recovery register report.json --identifier {}", components[0].set()));
+    let began_at = now() - DAY_S;
+    let mut drill = Run::begin(over(Kind::Drill, &made), &rehearsal::genesis(), began_at).unwrap();
+    go_on(&mut drill, began_at, &[], "open-1.2");
+    drill.pause(began_at + 1_000).unwrap();
+    go_on(&mut drill, began_at + 1_000, &[], "");
+    fs::write(host.path("drill.json"), drill.signed_report().unwrap().bytes()).unwrap();
+    host.ok("recovery register drill.json");
+    let What::Drill(Drill { seals, passed: true, .. }) = last_entry(&host) else {
+        panic!("no drill that passed")
+    };
+    let of = |id: &str| {
+        let own = seals.iter().filter(|change| change.component.to_string() == id);
+        own.map(|change| (change.found.as_str(), change.replaced.as_str())).collect::<Vec<_>>()
+    };
+    let (first, second) = (of("1.1"), of("1.2"));
+    assert_eq!((first.len(), second.len()), (2, 2), "{seals:?}");
+    assert_eq!(first[0].0, made.report().unwrap().components[0].seal);
+    assert_eq!((first[1].0, second[1].0), (first[0].1, second[0].1), "what was found is what was put there");
+    assert!(second[0].0.contains("not noted"), "{seals:?}");
+    // Nobody knows what was around the second before: it is in doubt.
+    let all = rows(&host, 7);
+    assert_eq!(standing(&all, "REC-03", Some("1.1"), first[1].1), "ok");
+    assert_eq!(standing(&all, "REC-03", Some("1.2"), second[1].1), "failed");
+}
+
+/// Given up while the old components were destroyed: the new ones may be all there is.
+#[test]
+fn components_that_an_aborted_ceremony_kept_are_entered() {
+    let (host, components, made) = generated();
+    host.ok(&format!("recovery register report.json --identifier {}", components[0].set()));
+    let began_at = now() - DAY_S;
+    let given_up = |at: &str, name: &str| {
+        let mut run = Run::begin(over(Kind::Components, &made), &rehearsal::genesis(), began_at).unwrap();
+        // Seals of another ceremony than the first one, which numbers them by its events.
+        run.inspect(began_at, rehearsal::room(&[])).unwrap();
+        go_on(&mut run, began_at, &[], at);
+        run.abort(began_at + 1_000, "the shredder burns").unwrap();
+        go_on(&mut run, began_at + 1_000, &[], "");
+        fs::write(host.path(name), run.signed_report().unwrap().bytes()).unwrap();
+        run.report().unwrap()
+    };
+    assert!(given_up("open-1.1", "early.json").components.is_empty());
+    let said = host.fails("recovery register early.json --identifier 9", 3);
+    assert!(said.contains("lists no components") && said.contains("keyward recovery seal"), "{said}");
+
+    let report = given_up("retire-1.2", "late.json");
+    assert_eq!(report.components.len(), 3);
+    host.ok("recovery register late.json --identifier 9");
+    let What::Set(set) = last_entry(&host) else { panic!("no set") };
+    assert_eq!((set.report, set.components.len(), set.replaces), (report.hash(), 3, None));
+    // Not all of the old ones are destroyed: both are looked after.
+    let text = host.fails("recovery status", 7);
+    assert_eq!(text.matches("set         ").count(), 2, "{text}");
+}
+
+#[test]
+fn a_challenge_follows_a_clock_that_is_ahead_and_is_entered_only_once_somebody_has_it() {
+    let (host, components, _) = generated();
+    host.ok(&format!("recovery register report.json --identifier {}", components[0].set()));
+    let path = host.path("home/recovery.jsonl");
+    let genesis = rehearsal::genesis().hash();
+    let alice =
+        || Signer { person: fixtures::name("alice"), public: fixtures::public("alice"), revoked_at: None };
+    let ahead = now() + CLOCK_TOLERANCE_S / 2;
+    let mut file = fs::read(&path).unwrap();
+    let register = Register::read(&file, genesis, &|_| Some(alice()), now()).unwrap();
+    assert!(register.last_at() < ahead);
+    let review = What::Reviewed(Review { document: Document::RecoveryRunbook, sha256: Hash([1; 32]) });
+    let entry = register.next(ahead, &alice(), review).unwrap();
+    let signature = fixtures::key("alice").sign(&entry.signed_bytes().unwrap()).to_bytes();
+    file.extend(entry.line(signature).unwrap());
+    fs::write(&path, &file).unwrap();
+
+    // A file in the place of a directory.
+    host.run("recovery challenge 1.1 --medium paper --out report.json/challenge");
+    assert_eq!(fs::read(&path).unwrap(), file, "entered, and nobody has it");
+    host.ok("recovery challenge 1.1 --medium paper --out challenge");
+    let challenge = Challenge::parse(&fs::read(host.path("challenge")).unwrap()).unwrap();
+    assert_eq!(challenge.at, ahead);
+    let What::Challenged(entered) = last_entry(&host) else { panic!("no challenge") };
+    assert_eq!(entered.at, ahead);
 }

@@ -193,6 +193,11 @@ impl Register {
         self.size
     }
 
+    /// When the last entry was made, in seconds since 1970; 0 before there is one. None follows with an earlier time.
+    pub fn last_at(&self) -> u64 {
+        self.last_at
+    }
+
     /// The hash of the last line, of genesis before there is one. Who has it on paper notices that entries at the end
     /// are missing.
     pub fn head(&self) -> Hash {

@@ -1,7 +1,8 @@
 //! Components on their way between the worker, their media and their holders.
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
@@ -10,9 +11,9 @@ use ceremony::run::{How, Outcome};
 use ceremony::script::{ComponentId, Medium};
 use ceremony::sheet::{self, Label, Parameters};
 use ceremony::slip39::Mnemonic;
-use ceremony::worker::{Answer, Ask};
+use ceremony::worker::{Answer, Ask, STACK_BYTES};
 use custody::Hash;
-use keys::locked::LockedBytes;
+use keys::locked::{LockedBytes, on_locked_stack};
 use zeroize::Zeroizing;
 
 use super::{Conductor, Halt, again, given, now, results, secrets::unexpected};
@@ -24,8 +25,11 @@ impl Conductor<'_> {
     fn component(&mut self, id: ComponentId) -> Result<(LockedBytes, Label), Halt> {
         let (answer, words) = self.worker(&Ask::Show { component: id }, b"")?;
         let Answer::Component { health } = answer else { return unexpected(&answer) };
-        let parsed = text(&words).and_then(|words| Mnemonic::parse(words).map_err(|error| error.to_string()));
-        let header = *parsed.map_err(Halt::Abort)?.header();
+        let header = apart(|| {
+            let parsed = Mnemonic::parse(text(&words)?).map_err(|error| error.to_string())?;
+            Ok::<_, String>(*parsed.header())
+        })?;
+        let header = header.map_err(Halt::Abort)?;
         let parameters = Parameters {
             identifier: header.identifier,
             extendable: header.extendable,
@@ -43,7 +47,8 @@ impl Conductor<'_> {
         let failed = |error: &dyn Display| {
             Halt::Again(format!("{error}; destroy what was printed, mend the printer, and print again"))
         };
-        let mut printer = self.settings.printer.open().map_err(|error| failed(&error))?;
+        let rehearsal = self.run.script().is_rehearsal();
+        let mut printer = self.settings.printer.open(rehearsal).map_err(|error| failed(&error))?;
         sheet::write(&label, text(&words).map_err(Halt::Again)?, self.settings.paper, &mut printer)
             .map_err(|error| failed(&error))?;
         drop(printer);
@@ -83,6 +88,7 @@ impl Conductor<'_> {
     }
 
     pub(super) fn enter(&mut self, id: ComponentId) -> Result<Outcome, Halt> {
+        self.begin()?;
         let asked = format!("Component {id}: from its paper or its file? Type paper or file:");
         let medium = match self.choose("medium", &asked, &["paper", "file"])? {
             "paper" => Medium::Paper,
@@ -90,17 +96,20 @@ impl Conductor<'_> {
         };
         let (how, words) = self.read(id, medium)?;
         // The worker keeps what it takes: another secret's component must not get there.
-        let read = match Mnemonic::parse(words.as_str()) {
+        let read = apart(|| match Mnemonic::parse(words.as_str()).map(Component::new) {
+            Ok(read) => Ok((read.id(), read.health_public())),
+            Err(error) => Err((error.to_string(), error.likely())),
+        })?;
+        let (entered, own) = match read {
             Ok(read) => read,
-            Err(error) => {
-                self.hint(id, error.likely())?;
-                return again(error);
+            Err((why, likely)) => {
+                self.hint(id, likely)?;
+                return again(why);
             }
         };
         let brought = self.run.script().held.iter().flat_map(|held| &held.brought);
         let health = brought.filter(|brought| brought.component == id).map(|brought| brought.health).next();
-        let read = Component::new(read);
-        if read.id() == id && health != Some(read.health_public()) {
+        if entered == id && health != Some(own) {
             return again(format!(
                 "these words are of component {id} of another secret: bring the right one"
             ));
@@ -153,17 +162,45 @@ fn read_file(conductor: &mut Conductor<'_>, file: &Path, identity: &Path) -> Res
     Ok(words)
 }
 
-/// A file that people name, if it is not too large to be what they say.
-pub(super) fn bounded(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+/// Works with the words of a component on a locked stack, which is wiped: what it gives back is public or locked.
+pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Halt> {
+    on_locked_stack(STACK_BYTES, work).map_err(|error| Halt::Again(error.to_string()))
+}
+
+/// A file that people name, if it is not too large to be what they say; `limit` is in bytes. No more is read, also
+/// of what has no size of its own or grows meanwhile.
+///
+/// # Errors
+/// It cannot be read, or is too large; the text names it.
+pub fn bounded(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let why = |error: &dyn Display| format!("{}: {error}", path.display());
-    let size = fs::metadata(path).map_err(|error| why(&error))?.len();
-    if usize::try_from(size).is_ok_and(|size| size <= limit) {
-        fs::read(path).map_err(|error| why(&error))
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let opened = File::open(path).map_err(|error| why(&error))?;
+    opened.take(most).read_to_end(&mut bytes).map_err(|error| why(&error))?;
+    if bytes.len() <= limit {
+        Ok(bytes)
     } else {
-        Err(why(&format!("{size} bytes, over the limit of {limit}: name another file")))
+        Err(why(&format!("over the limit of {limit} bytes: name another file")))
     }
 }
 
 pub(super) fn text(words: &LockedBytes) -> Result<&str, String> {
     str::from_utf8(words.expose()).map_err(|_| "what was typed is no text: type it again".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_may_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(bounded(&path, 5).unwrap(), b"12345");
+        assert!(bounded(&path, 4).unwrap_err().contains("over the limit of 4 bytes"));
+        // It says that it has no bytes at all, and does not end.
+        assert!(bounded(Path::new("/dev/zero"), 1_000).unwrap_err().contains("/dev/zero"));
+    }
 }

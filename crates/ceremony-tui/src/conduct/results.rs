@@ -80,11 +80,11 @@ impl Conductor<'_> {
 
     /// Saves, and if the disk does not take it asks people to make room.
     pub(super) fn keep(&mut self) -> io::Result<()> {
-        self.written(|this| this.save().map(drop))
+        self.written(|this| this.save().map(drop)).map(drop)
     }
 
-    /// Tries to write until it works, or people go on without.
-    fn written(&mut self, write: impl Fn(&Self) -> io::Result<()>) -> io::Result<()> {
+    /// Tries to write until it works, or people go on without: then it is not written.
+    fn written(&mut self, write: impl Fn(&Self) -> io::Result<()>) -> io::Result<bool> {
         while let Err(error) = write(self) {
             self.front.say(&error.to_string())?;
             let asked = Question::new(
@@ -92,13 +92,13 @@ impl Conductor<'_> {
                 "Mend it and type again; or type without, to go on with nothing saved:",
             );
             match self.front.ask(&asked)? {
-                Reply::Given(answer) if answer == "without" => return Ok(()),
-                Reply::Abort(reason) => return self.give_up(&reason),
-                Reply::Alarm => return Ok(()),
+                Reply::Given(answer) if answer == "without" => return Ok(false),
+                Reply::Abort(reason) => return self.give_up(&reason).map(|()| false),
+                Reply::Alarm => return Ok(false),
                 Reply::Given(_) | Reply::Pause => {}
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes up what an interrupted ceremony had sealed already.
@@ -108,14 +108,28 @@ impl Conductor<'_> {
         if !deals || to_come || self.run.is_secret() || self.run.status() != Status::Running {
             return Ok(());
         }
-        match self.kept() {
-            Ok(kept) => {
-                self.sealed = Some(Sealed { record: kept.record, shares: kept.shares });
-                Ok(())
+        let lost = "record and sealed shares of the interrupted ceremony were lost or changed";
+        loop {
+            match self.kept() {
+                Ok(kept) => {
+                    self.sealed = Some(Sealed { record: kept.record, shares: kept.shares });
+                    return Ok(());
+                }
+                Err(why) => self.front.say(&format!("{KEPT_FILE}: {why}"))?,
             }
-            Err(why) => {
-                self.front.say(&format!("{KEPT_FILE}: {why}"))?;
-                self.give_up("record and sealed shares of the interrupted ceremony were lost or changed")
+            // A medium that was not read once may be read again; giving up deletes what is on it.
+            let asked = Question::new(
+                "kept",
+                "Mend it and type again; or type lost, to give the ceremony up and delete what is left of it:",
+            );
+            match self.front.ask(&asked)? {
+                Reply::Given(answer) if answer == "lost" => return self.give_up(lost),
+                Reply::Abort(reason) => return self.give_up(&reason),
+                Reply::Pause => {
+                    let why = "interrupted before anything was changed: resume with the same hash";
+                    return Err(io::Error::other(why));
+                }
+                Reply::Given(_) | Reply::Alarm => {}
             }
         }
     }
@@ -189,7 +203,11 @@ impl Conductor<'_> {
                 "the record is missing: the program is not whole, install it again",
             ));
         }
-        self.written(|this| this.write_results(record))?;
+        if !self.written(|this| this.write_results(record))? {
+            return Err(io::Error::other(
+                "the results are not written: mend the medium and go on from run.json with keyward-ceremony resume",
+            ));
+        }
         self.front.say(&format!("written {}", self.settings.out.display()))
     }
 

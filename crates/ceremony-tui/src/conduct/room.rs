@@ -32,35 +32,39 @@ impl Conductor<'_> {
 
     /// Takes what the watch found, if it did.
     pub(super) fn listen(&mut self) -> io::Result<()> {
-        match self.watcher.as_ref().and_then(Watcher::found) {
-            Some(came_up) => self.alarmed(came_up),
-            None => {
-                // What people may sign for waits for them, in the next step.
-                let noticed = self.watcher.as_ref().and_then(Watcher::noticed);
-                match noticed.map(|room| self.run.inspect(now(), room)) {
-                    Some(Err(error)) => self.front.say(&error.to_string()),
-                    _ => Ok(()),
-                }
+        // In this order: the watch notices nothing more once it found what ends the ceremony.
+        let found = self.watcher.as_ref().and_then(Watcher::found);
+        // What people may sign for waits for them, in the next step.
+        if let Some(came_up) = self.watcher.as_ref().and_then(Watcher::noticed) {
+            self.take_in(came_up)?;
+        }
+        found.map_or(Ok(()), |came_up| self.alarmed(came_up))
+    }
+
+    /// Tells the run how the machine was and what came up, also what is gone again; and that in any case, when
+    /// the report has no room for another inspection.
+    pub(super) fn take_in(&mut self, CameUp { changes, room }: CameUp) -> io::Result<()> {
+        let shown = room.findings.clone();
+        let inspected = self.run.inspect(now(), room);
+        if let Err(error) = &inspected {
+            self.front.say(&error.to_string())?;
+        }
+        for change in changes.into_iter().filter(|change| inspected.is_err() || !shown.contains(change)) {
+            if let Err(error) = self.run.finding(now(), change) {
+                self.front.say(&error.to_string())?;
             }
         }
+        Ok(())
     }
 
     /// Something came up: the secrets are gone by now, and the ceremony is given up.
     pub(super) fn alarmed(&mut self, came_up: CameUp) -> io::Result<()> {
-        self.forget();
+        self.forget()?;
         self.front.say("Something came up in the machine while secrets were in it: they are erased.")?;
-        let CameUp { changes, room } = came_up;
-        let seen = room.findings.clone();
-        let mut told = self.run.inspect(now(), room);
-        for change in changes {
+        for change in &came_up.changes {
             self.front.say(&format!("finding: {change}"))?;
-            if !seen.contains(&change) {
-                told = told.and(self.run.finding(now(), change));
-            }
         }
-        if let Err(error) = told {
-            self.front.say(&error.to_string())?;
-        }
+        self.take_in(came_up)?;
         // A kind that the script admits would only wait for signatures; but the secrets are gone.
         if self.run.status() == Status::Running {
             self.give_up("something came up in the machine while secrets were in it, and they were erased")?;

@@ -15,26 +15,33 @@ use crate::child::Child;
 use crate::watch::Watcher;
 
 impl Conductor<'_> {
-    /// Asks the worker, which is started, and watched, with the first ask.
-    pub(super) fn worker(&mut self, ask: &Ask, secret: &[u8]) -> Result<(Answer, LockedBytes), Halt> {
-        if self.child.is_none() {
-            let mut child = Child::start()?;
-            let begin = Ask::Begin {
-                script: Blob(self.run.script().bytes()),
-                genesis: Blob(self.genesis.bytes()),
-                cards: self.settings.cards.clone(),
-                held_at: super::now(),
-                program: self.settings.program,
-            };
-            let begun = child.ask(&begin, b"").map_err(|error| Halt::Abort(error.to_string()))?;
-            match begun.0 {
-                Answer::Done => {}
-                Answer::Refused { why } | Answer::Failed { why } => return Err(Halt::Abort(why)),
-                other => return Err(Halt::Abort(format!("the worker answered {other:?}"))),
-            }
-            self.child = Some(child);
-            self.watch();
+    /// Starts the worker, and the watch over the machine, unless they run: before the first thing that is secret.
+    pub(super) fn begin(&mut self) -> Result<(), Halt> {
+        if self.child.is_some() {
+            return Ok(());
         }
+        let mut child = Child::start()?;
+        let begin = Ask::Begin {
+            script: Blob(self.run.script().bytes()),
+            genesis: Blob(self.genesis.bytes()),
+            cards: self.settings.cards.clone(),
+            held_at: super::now(),
+            program: self.settings.program,
+        };
+        let begun = child.ask(&begin, b"").map_err(|error| Halt::Abort(error.to_string()))?;
+        match begun.0 {
+            Answer::Done => {}
+            Answer::Refused { why } | Answer::Failed { why } => return Err(Halt::Abort(why)),
+            other => return Err(Halt::Abort(format!("the worker answered {other:?}"))),
+        }
+        self.child = Some(child);
+        self.watch();
+        Ok(())
+    }
+
+    /// Asks the worker.
+    pub(super) fn worker(&mut self, ask: &Ask, secret: &[u8]) -> Result<(Answer, LockedBytes), Halt> {
+        self.begin()?;
         let Some(child) = self.child.as_mut() else { return again("the worker is gone") };
         match child.ask(ask, secret) {
             Ok((Answer::Refused { why }, likely)) => {
@@ -53,15 +60,20 @@ impl Conductor<'_> {
         }
     }
 
-    /// Ends the worker, whatever it is doing.
-    pub(super) fn forget(&mut self) {
-        self.watcher = None;
+    /// Ends the worker, whatever it is doing. What the watch noticed by then is taken in.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
         if let Some(child) = self.child.take() {
             child.stop().now();
+        }
+        match self.watcher.take().and_then(|watcher| watcher.noticed()) {
+            Some(came_up) => self.take_in(came_up),
+            None => Ok(()),
         }
     }
 
     pub(super) fn gather(&mut self, source: Source) -> Result<Outcome, Halt> {
+        // Before anybody types what they threw.
+        self.begin()?;
         let typed = match source {
             Source::OperatingSystem => None,
             other => Some(self.symbols(other)?),

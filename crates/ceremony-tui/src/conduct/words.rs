@@ -5,7 +5,7 @@ use ceremony::script::ComponentId;
 use ceremony::slip39::{self, Mnemonic};
 use keys::locked::LockedBytes;
 
-use super::components::text;
+use super::components::{apart, text};
 use super::{Conductor, Halt, again, given};
 use crate::image::{TYPED_LIMIT_BYTES, Words};
 
@@ -24,13 +24,19 @@ impl Conductor<'_> {
             if typed.expose().trim_ascii().is_empty() {
                 return again("no words were typed: begin the step again");
             }
-            let read = text(&typed).and_then(|typed| match (correction(typed), &so_far) {
-                (None, _) => Words::typed(typed).map_err(|error| error.to_string()),
-                (Some((number, word)), Some(words)) => corrected(words, number, word),
-                (Some(_), None) => Err("there is nothing to correct yet: type all words".into()),
-            });
-            let (words, completed) = match read.and_then(|words| complete(&words)) {
-                Ok(complete) => complete,
+            let read = apart(|| {
+                let read = match (correction(text(&typed)?), &so_far) {
+                    (None, _) => Words::typed(text(&typed)?).map_err(|error| error.to_string()),
+                    (Some((number, word)), Some(words)) => corrected(words, number, word),
+                    (Some(_), None) => Err("there is nothing to correct yet: type all words".into()),
+                };
+                let (words, completed) = complete(&read?)?;
+                let wrong = Mnemonic::parse(words.as_str()).err();
+                let wrong = wrong.map(|error| (error.to_string(), error.likely()));
+                Ok::<_, String>((words, completed, wrong))
+            })?;
+            let (words, completed, wrong) = match read {
+                Ok(read) => read,
                 Err(why) => {
                     self.front.say(&why)?;
                     continue;
@@ -39,14 +45,10 @@ impl Conductor<'_> {
             if completed > 0 {
                 self.front.say(&format!("{completed} words were completed from their first four letters"))?;
             }
-            match Mnemonic::parse(words.as_str()) {
-                Ok(_) => return Ok(words),
-                Err(error) => {
-                    // The text names words by their number alone.
-                    self.front.say(&error.to_string())?;
-                    self.hint(id, error.likely())?;
-                }
-            }
+            let Some((why, likely)) = wrong else { return Ok(words) };
+            // The text names words by their number alone.
+            self.front.say(&why)?;
+            self.hint(id, likely)?;
             so_far = Some(words);
         }
     }

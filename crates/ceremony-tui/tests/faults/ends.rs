@@ -209,7 +209,17 @@ fn an_interruption_after_the_secrets_loses_nothing() {
         let left = interrupted(&table, name, at);
         assert!(left.out.join("sealed.json").exists());
         let hash = noted(&left);
-        let whole = table.resume(program(), name, &hash, left, &mut |_| None).unwrap();
+        // The medium is not read at first: what is on it stays.
+        let (kept, aside) = (left.out.join("sealed.json"), room.path("aside"));
+        fs::rename(&kept, &aside).unwrap();
+        let mut twist = |asked: &Asked<'_>| {
+            (asked.id == "kept").then(|| {
+                fs::rename(&aside, &kept).unwrap();
+                "again".to_owned()
+            })
+        };
+        let whole = table.resume(program(), name, &hash, left, &mut twist).unwrap();
+        assert!(!aside.exists(), "nobody was asked");
         complete(&room, &whole);
     }
 }
@@ -225,7 +235,16 @@ fn sealed_shares_that_were_changed_meanwhile_are_not_used() {
     let at = text.find("\"commitments\":[\"").unwrap() + 100;
     let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
     fs::write(&kept, [&text[..at], other, &text[at + 1..]].concat()).unwrap();
-    let left = table.resume(program(), "changed", &hash, left, &mut |_| None).unwrap();
+    let mut asked_for_kept = 0;
+    let mut twist = |asked: &Asked<'_>| {
+        (asked.id == "kept").then(|| {
+            assert!(kept.exists(), "nobody said that it is lost");
+            asked_for_kept += 1;
+            if asked_for_kept == 1 { "again".to_owned() } else { "lost".to_owned() }
+        })
+    };
+    let left = table.resume(program(), "changed", &hash, left, &mut twist).unwrap();
+    assert_eq!(asked_for_kept, 2);
     assert!(said(&left, "it is not of the saved run"), "{:?}", left.said);
     aborted(&room, &left, "were lost or changed");
 }

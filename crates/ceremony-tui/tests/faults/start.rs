@@ -77,6 +77,20 @@ fn a_script_of_a_later_format_or_with_a_space_is_refused() {
     assert_eq!(code, 3, "{why}");
 }
 
+/// What a hostile file says is quoted, and does not write to the terminal.
+#[test]
+fn an_error_writes_letters_and_nothing_else() {
+    let room = Room::new();
+    let table = room.table();
+    let script = table.script(Kind::Generation, None).unwrap();
+    let file = room.path("hostile.json");
+    fs::write(&file, br#"{"\u001b[2Jhostile\u202e":1}"#).unwrap();
+    let (code, why) = refused(&table, &room, &script, |words| set(words, "--script", &file));
+    assert!(code == 3 && why.contains("[2Jhostile"), "{code}: {why:?}");
+    let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!why.contains(bad), "{why:?}");
+}
+
 #[test]
 fn results_go_to_an_empty_place_alone() {
     let room = Room::new();

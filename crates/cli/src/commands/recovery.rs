@@ -152,13 +152,13 @@ impl<'a> Book<'a> {
     }
 
     fn enter(&mut self, what: What) -> Result<()> {
-        self.enter_at(now(), what)
+        let entered = self.append(now(), what)?;
+        self.tell(&entered)
     }
 
-    fn enter_at(&mut self, at: u64, what: What) -> Result<()> {
-        let entered = self.append(at, what)?;
+    fn tell(&self, entered: &Entered) -> Result<()> {
         let text = format!("entry       {}\nhead        {}\n", entered.number, entered.head);
-        emit(self.session.global, &text, &entered)
+        emit(self.session.global, &text, entered)
     }
 
     fn challenge(&mut self, which: &Which, medium: evidence::register::Medium, out: &Path) -> Result<()> {
@@ -168,7 +168,8 @@ impl<'a> Book<'a> {
         let set = self.set(which)?;
         let (ceremony, identifier) = (set.ceremony, set.identifier);
         let by = self.writer()?.person;
-        let at = now();
+        // The time of its entry, which is none before the last one: another clock may have been a little ahead.
+        let at = now().max(self.register.last_at());
         let challenge = Challenge {
             at,
             by,
@@ -181,8 +182,16 @@ impl<'a> Book<'a> {
         };
         let bytes =
             challenge.to_bytes().map_err(|error| Failure::new(Class::System, error, "report this"))?;
-        self.enter_at(at, What::Challenged(challenge))?;
-        write(out, &bytes)
+        // First the file: a challenge that is in the register and that nobody has would be overdue for ever.
+        write(out, &bytes)?;
+        match self.append(at, What::Challenged(challenge)) {
+            Ok(entered) => self.tell(&entered),
+            Err(failure) => {
+                // Nobody may answer it; if it cannot be removed, its answer is refused.
+                let _ = fs::remove_file(out);
+                Err(failure)
+            }
+        }
     }
 
     fn status(&self) -> Result<()> {
@@ -249,11 +258,13 @@ fn reported(book: &Book<'_>, path: &Path, identifier: Option<u16>, replaces: Opt
     let (report, hash) = (verified.report, verified.hash);
     let complete = report.status == Status::Complete;
     match (&report.script.components, &report.script.held) {
-        (Some(_), held) if complete => {
+        // One that was given up while the old components were destroyed keeps the new ones, and lists them.
+        (Some(_), held) if complete || !report.components.is_empty() => {
             let next = "give --identifier N: the number of the set on every sheet";
             let identifier =
                 identifier.ok_or_else(|| Failure::usage("the report does not name the set", next))?;
-            let gone = held.as_ref().filter(|held| held.afterwards == Afterwards::Destroyed);
+            // What is left of the old set then is looked after until somebody destroyed it.
+            let gone = held.as_ref().filter(|held| complete && held.afterwards == Afterwards::Destroyed);
             if let Some(gone) = gone.map(|held| held.report).filter(|gone| replaces != Some(*gone)) {
                 let next = format!("give --replaces {gone}");
                 return Err(Failure::usage("the ceremony destroyed components of another set", next));
@@ -270,8 +281,10 @@ fn reported(book: &Book<'_>, path: &Path, identifier: Option<u16>, replaces: Opt
             }))
         }
         _ => {
-            let what = "the report is of a ceremony that was given up before it made components";
-            Err(Failure::new(Class::Refused, what, "register the report of a complete ceremony"))
+            let what = "the report is of a ceremony that was given up, and lists no components";
+            let next = "register the report of the one that took its place; enter new seals of components that went \
+                        back by keyward recovery seal";
+            Err(Failure::new(Class::Refused, what, next))
         }
     }
 }
@@ -313,30 +326,32 @@ fn id(component: ceremony::script::ComponentId) -> Result<ComponentId> {
     component.to_string().parse().map_err(unknown)
 }
 
-/// The seals that were opened and replaced, of each component that went back.
+/// The seal that was found around a component that people put back without having noted it: no register has it, so
+/// that the component is in doubt until it is proven.
+const NOT_NOTED: &str = "not noted before the ceremony was interrupted";
+
+/// The seals that were opened and replaced, of each component that went back, each time that it did: one that was
+/// interrupted opens and seals again, and what was found each time counts.
 fn seals(report: &Report, set: Hash) -> Vec<SealChange> {
-    let (mut opened, mut changes) = (BTreeMap::new(), BTreeMap::new());
+    let (mut opened, mut changes) = (BTreeMap::new(), Vec::new());
     for (_, step, outcome) in report.operations() {
         let component =
             |prefix| step.strip_prefix(prefix).and_then(|id: &str| id.parse::<ComponentId>().ok());
         match outcome {
             Outcome::Opened { seal } => {
                 if let Some(component) = component("open-") {
-                    // Of a ceremony that was interrupted and opened it again, the first is the registered one.
-                    opened.entry(component).or_insert_with(|| seal.clone());
+                    opened.insert(component, seal.clone());
                 }
             }
-            Outcome::Sealed { seal } => {
-                if let Some(component) = component("return-")
-                    && let Some(found) = opened.get(&component)
-                {
+            Outcome::Sealed { seal: replaced } => {
+                if let Some(component) = component("return-") {
+                    let found = opened.remove(&component).unwrap_or_else(|| NOT_NOTED.to_owned());
                     let reason = format!("{:?} {}", report.script.kind, report.script.title).to_lowercase();
-                    let (found, replaced) = (found.clone(), seal.clone());
-                    changes.insert(component, SealChange { component, found, reason, replaced, set });
+                    changes.push(SealChange { component, found, reason, replaced: replaced.clone(), set });
                 }
             }
             _ => {}
         }
     }
-    changes.into_values().collect()
+    changes
 }
