@@ -251,13 +251,12 @@ impl Story {
             "{listen}",
             "--ready-file",
             "{ready}",
-            "--alarm-dir",
-            &alarm_dir,
-            "--api",
-            "127.0.0.1:0",
-            "--api-ready-file",
-            &text(&directory.join("server.api")),
         ]));
+        if books != Some("none") {
+            let ready = text(&directory.join("server.api"));
+            let of_books = ["--alarm-dir", &alarm_dir, "--api", "127.0.0.1:0", "--api-ready-file", &ready];
+            arguments.extend(strings(&of_books));
+        }
         arguments.extend(books.into_iter().flat_map(|books| strings(&["--books", books])));
         let books = books.map_or_else(|| format!("sqlite:{server_dir}/books.db"), str::to_owned);
         let service = Service::start(server, arguments, None, &directory.join("server"))?;
