@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use custody::Hash;
 use custody::anchors::{Gone, OtherAnchor, OtherAnchors};
-use custody::document::{Document, Kind};
+use custody::document::Document;
 use custody::effects::{Decoder as _, Effects, Inclusion, OutPoint};
 use custody::name::Name;
-use custody::policy::{Governance, PolicyRule, describe};
+use custody::rates::Rate;
 use custody::resharing::Resharing;
 
 use crate::replica::Replica;
 use crate::text::{chunks, harmless, plain, sats, time};
 use crate::view::{Labels, names};
 
-type Fields = Vec<(String, String)>;
+pub(crate) type Fields = Vec<(String, String)>;
 
-fn field(name: &str, value: impl ToString) -> (String, String) {
+pub(crate) fn field(name: &str, value: impl ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
@@ -24,11 +24,7 @@ fn field(name: &str, value: impl ToString) -> (String, String) {
 /// that was not shown.
 pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) -> Fields {
     match document {
-        Document::Policy(policy) => {
-            let rules = policy.rules.iter().map(rule);
-            let rows = policy.governance.iter().map(|(kind, g)| governance(*kind, g));
-            rules.chain(rows).collect()
-        }
+        Document::Policy(policy) => crate::policy::readable(policy),
         Document::Person(person) => {
             let mut out = vec![field("name", labels.shown(&person.name))];
             for key in &person.keys {
@@ -106,6 +102,14 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
         Document::Revocation(revocation) => vec![field("revokes key", revocation.key)],
         Document::Client(client) => vec![field("name", labels.shown(&client.name))],
         Document::Resharing(resharing) => reshared(resharing, replica),
+        Document::Rates(rates) => {
+            let rate = |(asset, rate): (&String, &Rate)| {
+                let (value, per) = (rate.value, rate.per);
+                field("rate", format!("{} base units of {}: {value} minor units", per, plain(asset)))
+            };
+            let hold = field("hold until", time(rates.until));
+            std::iter::once(hold).chain(rates.rates.iter().map(rate)).collect()
+        }
     }
 }
 
@@ -207,40 +211,4 @@ fn reversed(mut hash: Hash) -> Hash {
 pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
-}
-
-fn rule(rule: &PolicyRule) -> (String, String) {
-    let (when, need) = (&rule.when, &rule.require);
-    let mut covers = Vec::new();
-    if let Some(wallets) = &when.wallets {
-        covers.push(format!("from {}", names(wallets)));
-    }
-    if let Some(kinds) = &when.destinations {
-        let kinds: Vec<_> = kinds.iter().map(word).collect();
-        covers.push(format!("to destinations of kind {}", kinds.join(", ")));
-    }
-    if let Some(min) = when.amount_min {
-        covers.push(format!("of at least {}", sats(min)));
-    }
-    if let Some(max) = when.amount_max {
-        covers.push(format!("of at most {}", sats(max)));
-    }
-    let covers =
-        if covers.is_empty() { "every payment".to_owned() } else { format!("payments {}", covers.join(" ")) };
-    field(
-        "rule",
-        format!(
-            "{}: {covers} need {}; at most {} each; fee at most {} and {} millionths",
-            rule.id,
-            describe(&need.approvals),
-            sats(need.amount_max),
-            sats(need.fee_max),
-            need.fee_max_ppm
-        ),
-    )
-}
-
-fn governance(kind: Kind, governance: &Governance) -> (String, String) {
-    let needs = describe(&governance.approvals);
-    field("documents", format!("{}: {needs}; delay {} s", kind.word(), governance.delay_s))
 }

@@ -21,6 +21,7 @@
 mod act;
 mod compare;
 mod document;
+mod policy;
 mod replica;
 mod request;
 mod text;

@@ -1,13 +1,12 @@
 //! A payment as a person reads it.
 
-use std::collections::BTreeSet;
 
 use custody::Hash;
 use custody::document::{DestinationKind, Document, Kind};
 use custody::effects::Sats;
 use custody::name::Name;
 use custody::payment::{Request, RequestOutput};
-use custody::policy::{Ask, DE_MINIMIS_WINDOW_S, describe};
+use custody::policy::describe;
 use custody::quorum::seat;
 use custody::state::{Owner, RequestRecord, State};
 use custody::statement::Scope;
@@ -172,18 +171,17 @@ impl RequestView {
         let approvals = approvals(state, labels, &record.approvals, &decides, now);
         let people = counting(&approvals);
         let amount = request.amount().unwrap_or(Sats::MAX);
-        let ask = ask(state, record, amount, now);
-        let policy = state.policy().map(|(policy, _)| policy);
+        // With the lowest fee that there could be: fees are judged when there is a transaction.
+        let ask = state.ask_of(record, Sats(0), now);
         let withdraws = record.renewed_by == Some(id) || state.withdraws(request, &record.requester);
-        let policy = policy.filter(|_| !withdraws);
-        let rules = policy.iter().flat_map(|p| &p.rules);
-        let covering: Vec<_> = rules.filter(|r| r.when.covers(&ask)).collect();
+        let book = state.rulebook().filter(|_| !withdraws);
+        let covering = book.map(|book| book.covering(&ask, state)).unwrap_or_default();
         let paths: Vec<_> = covering.iter().flat_map(|r| r.require.approvals.clone()).collect();
         let requester = match &record.requester {
             Owner::Person(name) => Some(name),
             Owner::Machine(_) | Owner::Cosigner(_) => None,
         };
-        let missing = policy.map(|p| p.decide(&ask, &people, state));
+        let missing = book.map(|book| book.decide(&ask, state));
         Self {
             id,
             wallet: request.wallet.clone(),
@@ -243,6 +241,7 @@ impl RequestView {
                 DestinationKind::Own => ", own",
                 DestinationKind::Client => ", a client's",
                 DestinationKind::Counterparty => ", a counterparty's",
+                DestinationKind::Contract => ", a contract",
             });
             let label = output.label.as_deref().unwrap_or(WITHHELD);
             page.row("  to", &format!("{}{of}: {label}", output.destination));
@@ -308,21 +307,6 @@ fn output(state: &State, labels: &Labels, output: &RequestOutput) -> OutputView 
     }
 }
 
-/// The request as the policy sees it, with the lowest fee that there could be: only approvals and
-/// limits are judged here, fees when there is a transaction.
-fn ask(state: &State, record: &RequestRecord, amount: Sats, now: u64) -> Ask {
-    let outputs = record.request.outputs.iter();
-    let kinds = outputs.filter_map(|o| state.destination(&o.destination)).map(|d| d.kind);
-    let used = state.charged_since(now, DE_MINIMIS_WINDOW_S, &BTreeSet::from([record.lineage]));
-    Ask {
-        wallet: record.request.wallet.clone(),
-        amount,
-        fee: Sats(0),
-        destinations: kinds.collect(),
-        de_minimis_left: state.genesis().de_minimis.minus(used).unwrap_or_default(),
-    }
-}
-
 /// What a freeze covers, where that is not everything.
 pub fn narrowed(scope: &Scope) -> String {
     match scope {
@@ -330,6 +314,8 @@ pub fn narrowed(scope: &Scope) -> String {
         Scope::Asset(asset) => format!("asset {} ", plain(asset)),
         Scope::Wallet(wallet) => format!("wallet {wallet} "),
         Scope::Client(client) => format!("client {client} "),
+        Scope::Network(network) => format!("network {} ", plain(network)),
+        Scope::Person(person) => format!("person {person} "),
     }
 }
 

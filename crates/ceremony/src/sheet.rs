@@ -270,14 +270,8 @@ fn modules(code: &QrCode, out: &mut dyn Write) -> io::Result<()> {
 
 fn head(label: &Label, out: &mut dyn Write) -> io::Result<()> {
     let title = format!("SECRET \u{b7} Recovery component {}", label.component);
-    let of = format!("{} \u{b7} tier {} \u{b7} held by {}", label.ceremony, tier(label.tier), label.holder);
+    let of = format!("{} \u{b7} tier {} \u{b7} held by {}", label.ceremony, label.tier.word(), label.holder);
     writeln!(out, "{} {} Heading", Text(&title), Text(&of))
-}
-
-fn tier(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Hot => "hot",
-    }
 }
 
 /// What the words are.
@@ -305,7 +299,7 @@ fn table(label: &Label, out: &mut dyn Write) -> io::Result<()> {
         true => format!("{} (a test network: rehearsal)", label.network),
         false => label.network.clone(),
     };
-    let made = format!("{}, for tier {}", date(label.made_at), tier(label.tier));
+    let made = format!("{}, for tier {}", date(label.made_at), label.tier.word());
     let mut field =
         |name: &str, value: &str, kind: &str| writeln!(out, "{} {} {kind}", Text(name), Text(value));
     field("Ceremony", &label.ceremony, "Row")?;

@@ -12,7 +12,7 @@ use crate::map::MerkleMap;
 use crate::payment::{Allowed, Authorise, OUTPUTS_LIMIT, Request};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{
-    AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Observation, Owner, RequestRecord,
+    AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Moment, Observation, Owner, RequestRecord,
     State, consumed_until,
 };
 use crate::statement::{
@@ -72,6 +72,7 @@ impl State {
             tip: genesis.header.height,
         };
         let mut state = Self {
+            asset: genesis.asset(),
             genesis: Arc::new(genesis),
             genesis_hash,
             clock,
@@ -90,6 +91,9 @@ impl State {
             authorisations: Table::new("authorisation"),
             transactions: Table::new("transaction"),
             charges: Table::new("charge"),
+            spent: Table::new("spent"),
+            ripening: Table::new("ripening"),
+            rulebook: None,
             slots: Table::new("slot"),
             next_index: Table::new("next-index"),
             allocations: Table::new("allocation"),
@@ -179,6 +183,7 @@ impl State {
         self.clock.time = tick.time;
         self.clock.delay = self.clock.delay.saturating_add(gap);
         self.forget_consumed();
+        self.forget_ripe();
     }
 
     /// Whether a statement could be the next entry: what a proposer asks before it takes one in. What
@@ -340,6 +345,7 @@ impl State {
             key: verified.statement().signer,
             decides: approve.decides,
             not_after: verified.statement().not_after.unwrap_or_default(),
+            given: (self.clock.rules >= 3).then_some(Moment { time: self.clock.time, delay: self.clock.delay }),
         };
         if let Some(record) = self.requests.get(&approve.target) {
             ensure(record.requester != Owner::Person(person.clone()), Rule::Standing, || {
@@ -349,6 +355,7 @@ impl State {
             let mut record = record.clone();
             record.approvals.insert(person, approval);
             self.requests.put(&mut self.facts, approve.target, record);
+            self.ripen(&approve.target);
             return Ok(());
         }
         self.approve_proposal(&approve.target, person, approval, decoder).map_err(rejected)
@@ -361,6 +368,8 @@ impl State {
             Scope::Asset(asset) => *asset == self.genesis.asset(),
             Scope::Wallet(wallet) => self.wallet(wallet).is_some(),
             Scope::Client(client) => self.client(client).is_some(),
+            Scope::Network(network) => *network == self.genesis.network,
+            Scope::Person(person) => self.person(person).is_some(),
         };
         ensure(known, Rule::Reference, || format!("nothing here is {:?}: freeze what is", freeze.scope))
             .map_err(invalid)?;
@@ -504,6 +513,7 @@ impl State {
     }
 
     fn record_authorisation(&mut self, id: Hash, authorise: &Authorise, allowed: Allowed) {
+        self.spend(id, authorise, &allowed);
         self.clock.tip = self.clock.tip.max(allowed.tip);
         for request in &authorise.requests {
             let Some(mut record) = self.requests.get(request).cloned() else { continue };

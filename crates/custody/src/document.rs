@@ -12,6 +12,7 @@ use crate::canon;
 use crate::effects::{AccountKey, PinnedHeader};
 use crate::name::Name;
 use crate::policy::Policy;
+use crate::rates::Rates;
 use crate::resharing::Resharing;
 
 /// A document.
@@ -48,6 +49,8 @@ pub enum Document {
     Client(Client),
     /// Has shares dealt anew.
     Resharing(Resharing),
+    /// What assets are worth in a reference currency.
+    Rates(Rates),
 }
 
 /// The kind of a document.
@@ -84,6 +87,8 @@ pub enum Kind {
     Client,
     /// [`Document::Resharing`].
     Resharing,
+    /// [`Document::Rates`].
+    Rates,
 }
 
 /// What the mechanism does with one kind.
@@ -123,6 +128,7 @@ pub const TABLE: &[Row] = &[
     row(Kind::Revocation, false, false, true),
     Row { since: 2, ..row(Kind::Client, true, true, true) },
     Row { since: 2, ..row(Kind::Resharing, true, true, true) },
+    Row { since: 3, ..row(Kind::Rates, true, true, true) },
 ];
 
 impl Kind {
@@ -149,6 +155,7 @@ impl Kind {
             Self::Revocation => "revocation",
             Self::Client => "client",
             Self::Resharing => "resharing",
+            Self::Rates => "rates",
         }
     }
 }
@@ -172,6 +179,7 @@ impl Document {
             Self::Revocation(_) => Kind::Revocation,
             Self::Client(_) => Kind::Client,
             Self::Resharing(_) => Kind::Resharing,
+            Self::Rates(_) => Kind::Rates,
         }
     }
 
@@ -180,7 +188,10 @@ impl Document {
         let inside = match self {
             Self::Policy(policy) => policy.since(),
             Self::Machine(machine) if machine.grants.contains(&Grant::Observe) => 2,
+            Self::Wallet(wallet) if wallet.tier == Tier::Warm => 3,
             Self::Wallet(wallet) if matches!(wallet.model, Model::OneP | Model::TwoP) => 2,
+            Self::Person(person) if person.keys.iter().any(|key| !key.device.is_independent()) => 3,
+            Self::Destination(destination) => destination.kind.since(),
             Self::Ceremony(record) if record.recovery.is_some() => 2,
             _ => 1,
         };
@@ -201,6 +212,7 @@ impl Document {
             Self::Anchors(a) => a.lineage.to_string(),
             Self::Client(c) => c.id.to_string(),
             Self::Resharing(r) => r.ceremony.to_string(),
+            Self::Rates(r) => r.currency.to_string(),
             Self::Ceremony(_) | Self::Resume(_) | Self::Revocation(_) => self.hash().to_string(),
         }
     }
@@ -221,13 +233,21 @@ impl Document {
     }
 }
 
-/// What kind of device holds a key. More kinds come with their verification; none of these is a
-/// console passkey, so all count as independent.
+/// What kind of device holds a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceKind {
-    /// An Ed25519 key in a file under a passphrase.
+    /// An Ed25519 key in a file under a passphrase, used by a program that shows by itself what it signs.
     File,
+    /// A key that signs what a web console shows, and the console is served by the server (since rule set 3).
+    Console,
+}
+
+impl DeviceKind {
+    /// Whether what it signs was shown by a program that the server did not serve (S4).
+    pub fn is_independent(self) -> bool {
+        self != Self::Console
+    }
 }
 
 /// A key of a person.
@@ -304,6 +324,28 @@ pub enum DestinationKind {
     Client,
     /// Somebody else's.
     Counterparty,
+    /// A program on the network (since rule set 3).
+    Contract,
+}
+
+impl DestinationKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::Own, Self::Client, Self::Counterparty, Self::Contract];
+
+    /// The rule set that brought it.
+    pub fn since(self) -> u32 {
+        if self == Self::Contract { 3 } else { 1 }
+    }
+
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Client => "client",
+            Self::Counterparty => "counterparty",
+            Self::Contract => "contract",
+        }
+    }
 }
 
 /// An address that may be paid.
@@ -337,6 +379,21 @@ pub struct Client {
 pub enum Tier {
     /// Signers online.
     Hot,
+    /// Signers online, and the key in use only while a lease is open (since rule set 3).
+    Warm,
+}
+
+impl Tier {
+    /// Every tier.
+    pub const ALL: &'static [Self] = &[Self::Hot, Self::Warm];
+
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Warm => "warm",
+        }
+    }
 }
 
 /// The custody model of a wallet (DACS 2.2).

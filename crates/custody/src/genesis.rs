@@ -10,7 +10,9 @@ use crate::canon;
 use crate::document::{CosignerCard, Document, Group, Machine, Person};
 use crate::effects::{PinnedHeader, Sats};
 use crate::name::Name;
-use crate::policy::{DE_MINIMIS_CEILING, Groups, Policy};
+use crate::adoption::Ground;
+use crate::policy::{DE_MINIMIS_CEILING, Policy};
+use crate::quorum::Groups;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::rule_set::RULE_SETS;
 
@@ -210,7 +212,14 @@ impl Genesis {
             since <= self.rules,
             &format!("what came with rule set {since} stands in it: begin under that"),
         )?;
-        self.policy.check(self, self.de_minimis, delay_floor_s(&self.network), self.rules)
+        self.policy.check(&Ground {
+            groups: self,
+            de_minimis: self.de_minimis,
+            delay_floor_s: delay_floor_s(&self.network),
+            rule_set: self.rules,
+            asset: &self.asset(),
+            now: self.created_at,
+        })
     }
 
     /// CAIP-19 id of the one asset of the network (SLIP-44 coin 0, on networks for tests 1).

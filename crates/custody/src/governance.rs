@@ -1,6 +1,7 @@
 //! The one mechanism of governed documents: propose → approve → delay → in force (P3, P13, P17, P29).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::bytes::Hash;
 use crate::document::{
@@ -10,8 +11,10 @@ use crate::document::{
 use crate::effects::Decoder;
 use crate::genesis::delay_floor_s;
 use crate::name::Name;
-use crate::policy::Groups;
-use crate::quorum::seat;
+use crate::adoption::Ground;
+use crate::decide::Rulebook;
+use crate::quorum::{Groups, seat};
+use crate::rates::{RATES_LIMIT, RATES_VALIDITY_LIMIT_S, Rates, Value};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Approval, InForce, KeyRecord, Owner, Proposal, SlotRecord, Stage, State};
 use crate::statement::{Activate, Propose, Supports, Veto, key_id};
@@ -190,15 +193,17 @@ impl State {
             }
             Document::Revocation(revocation) => self.retire_key(&revocation.key, false),
             Document::Resharing(resharing) => self.begin_resharing(resharing),
-            Document::Policy(_)
-            | Document::Group(_)
+            Document::Policy(policy) => self.rulebook = Some(Arc::new(Rulebook::new(policy.clone()))),
+            Document::Group(_)
             | Document::Destination(_)
             | Document::Header(_)
-            | Document::Client(_) => {}
+            | Document::Client(_)
+            | Document::Rates(_) => {}
         }
         let key = (document.kind(), document.subject());
         let hash = document.version(self.documents.get(&key).map(|old| old.hash));
-        let found = InForce { hash, document, since: self.clock.time, proposer };
+        let since_delay = (self.clock.rules >= 3).then_some(self.clock.delay);
+        let found = InForce { hash, document, since: self.clock.time, since_delay, proposer };
         self.documents.put(&mut self.facts, key, found);
     }
 
@@ -258,11 +263,10 @@ impl State {
             )
         })?;
         let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
-        let floor = delay_floor_s(&self.genesis.network);
         match document {
-            Document::Policy(policy) => policy.check(self, self.genesis.de_minimis, floor, self.clock.rules),
+            Document::Policy(policy) => policy.check(&self.ground(self, self.clock.rules)),
             Document::Person(person) => self.check_person(person),
-            Document::Group(group) => self.check_group(group, floor),
+            Document::Group(group) => self.check_group(group),
             Document::Machine(machine) => self.check_machine(machine),
             Document::Destination(destination) => decoder
                 .address_script(&destination.address)
@@ -292,6 +296,7 @@ impl State {
                 sound(!cosigner, "a co-signer's keys change by its own document")
             }
             Document::Client(_) => Ok(()),
+            Document::Rates(rates) => self.check_rates(rates),
             Document::Resharing(resharing) => self.check_resharing(resharing),
         }
     }
@@ -324,7 +329,7 @@ impl State {
         self.check_fresh_keys(&Owner::Person(person.id.clone()), &keys)
     }
 
-    fn check_group(&self, group: &Group, floor: u64) -> Result<(), Refusal> {
+    fn check_group(&self, group: &Group) -> Result<(), Refusal> {
         ensure(group.members.is_sorted_by(|a, b| a < b), Rule::Document, || {
             "sort the members, each once".into()
         })?;
@@ -332,8 +337,31 @@ impl State {
         ensure(unknown.is_none(), Rule::Document, || "a member is no person in force".into())?;
         // A group that is too small for the policy would lock everybody out.
         self.policy().map_or(Ok(()), |(policy, _)| {
-            policy.check(&With { state: self, group }, self.genesis.de_minimis, floor, policy.since())
+            policy.check(&self.ground(&With { state: self, group }, policy.since()))
         })
+    }
+
+    /// What a policy is adopted for here.
+    fn ground<'a>(&'a self, groups: &'a dyn Groups, rule_set: u32) -> Ground<'a> {
+        Ground {
+            groups,
+            de_minimis: self.genesis.de_minimis,
+            delay_floor_s: delay_floor_s(&self.genesis.network),
+            rule_set,
+            asset: &self.asset,
+            now: self.clock.time,
+        }
+    }
+
+    fn check_rates(&self, rates: &Rates) -> Result<(), Refusal> {
+        let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
+        sound((1..=RATES_LIMIT).contains(&rates.rates.len()), "name 1 to 256 rates")?;
+        let latest = self.clock.time.saturating_add(RATES_VALIDITY_LIMIT_S);
+        let until = self.clock.time < rates.until && rates.until <= latest;
+        sound(until, "rates hold until a time that is ahead, by at most 31 days")?;
+        let zero = Value(0);
+        let whole = rates.rates.values().all(|rate| rate.per > zero && rate.value > zero);
+        sound(whole, "a rate of nothing or for nothing: name minor units per base units")
     }
 
     fn check_machine(&self, machine: &Machine) -> Result<(), Refusal> {

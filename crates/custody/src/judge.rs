@@ -11,11 +11,8 @@ use crate::payment::{
     ANCHOR_DEPTH, ANCHORS_LIMIT, Allowed, Authorise, INPUTS_LIMIT, LOCK_TIME_SLACK, NewAnchor,
     REQUESTS_LIMIT, Request, RequestOutput, SEQUENCE, TRANSACTION_VERSION, TypedTransaction,
 };
-use crate::policy::{Ask, DE_MINIMIS_WINDOW_S, Policy, fee_within_share};
-use crate::quorum::seat;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Owner, RequestRecord, State};
-use crate::statement::Scope;
 
 impl State {
     /// Judges a proposed transaction at `time`: everything that must hold before it is authorised, from
@@ -46,9 +43,9 @@ impl State {
         self.check_client(&records, &ask.transaction, wallet)?;
         let (new_anchors, tip) = self.check_anchors(ask, &records, &effects, time, decoder)?;
         check_shape(&effects, tip)?;
-        let rules = self.permit_all(&ask.requests, fee, time, decoder)?;
+        let (rules, charges) = self.permit_all(&ask.requests, fee, time, decoder)?;
         let end = records.iter().map(|r| r.request.end).min().unwrap_or(0);
-        Ok(Allowed { effects, wallet: wallet_id, fee, end, rules, new_anchors, tip })
+        Ok(Allowed { effects, wallet: wallet_id, fee, end, rules, charges, new_anchors, tip })
     }
 
     /// Judges again what was allowed, at the moment when a share would leave (P14, P27): the requests
@@ -68,34 +65,7 @@ impl State {
         self.permit_all(&allowed.requests, allowed.fee, time, decoder).map(|_| ())
     }
 
-    /// Whether the requests of one transaction may be paid at `time` with `fee`.
-    fn permit_all(
-        &self,
-        ids: &[Hash],
-        fee: Sats,
-        time: u64,
-        decoder: &dyn Decoder,
-    ) -> Result<Vec<Vec<Name>>, Refusal> {
-        let records = self.records(ids)?;
-        let fees = self.split_fee(&records, fee, decoder)?;
-        // De minimis bounds what leaves together, so each request sees what the others of its
-        // transaction take, and what other transactions were charged in the window.
-        let cost = |record: &RequestRecord, fee: &Sats| {
-            record.request.amount().unwrap_or(Sats::MAX).0.saturating_add(fee.0)
-        };
-        let costs: Vec<u64> = records.iter().zip(&fees).map(|(r, fee)| cost(r, fee)).collect();
-        let total = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(*cost));
-        let paid: BTreeSet<Hash> = records.iter().map(|r| r.lineage).collect();
-        let used = self.charged_since(time, DE_MINIMIS_WINDOW_S, &paid).0;
-        let mut rules = Vec::new();
-        for (((id, record), fee), cost) in ids.iter().zip(records).zip(&fees).zip(&costs) {
-            let beside = Sats(used.saturating_add(total.saturating_sub(*cost)));
-            rules.push(self.permit(id, record, *fee, beside, time)?);
-        }
-        Ok(rules)
-    }
-
-    fn records(&self, ids: &[Hash]) -> Result<Vec<&RequestRecord>, Refusal> {
+    pub(crate) fn records(&self, ids: &[Hash]) -> Result<Vec<&RequestRecord>, Refusal> {
         let find = |id: &Hash| {
             self.requests
                 .get(id)
@@ -113,72 +83,6 @@ impl State {
         let slot =
             slot.ok_or_else(|| Refusal::new(Rule::Ceremony, format!("wallet {id} has no dealt key")))?;
         Ok((wallet, &slot.slot.account))
-    }
-
-    /// Whether one request may be paid at `time` with `fee` falling on it, while `beside` leaves or left
-    /// in the window of *de minimis*.
-    fn permit(
-        &self,
-        id: &Hash,
-        record: &RequestRecord,
-        fee: Sats,
-        beside: Sats,
-        time: u64,
-    ) -> Result<Vec<Name>, Refusal> {
-        let request = &record.request;
-        ensure(time <= request.end, Rule::Ended, || {
-            format!("the request ended at {}; renew it", request.end)
-        })?;
-        ensure(!self.has_lapsed(record), Rule::Lapsed, || {
-            format!("the request lapsed with rule set {}; renew it under the one in force", record.rules)
-        })?;
-        ensure(self.in_line(id, record), Rule::Renewal, || {
-            "another request took its place, or it was withdrawn".into()
-        })?;
-        let amount = request.amount();
-        let amount = amount.ok_or_else(|| Refusal::new(Rule::Request, "the amounts overflow"))?;
-        let share_ok = request.is_cancel() || fee_within_share(fee, amount, request.fee_max_ppm);
-        ensure(fee <= request.fee_max && share_ok, Rule::Fee, || {
-            let (max, ppm) = (request.fee_max, request.fee_max_ppm);
-            format!("a fee of {fee} is over the request's ceilings: {max} and {ppm} millionths of {amount}")
-        })?;
-        let (policy, policy_hash) =
-            self.policy().ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
-        let approvers = self.approvers(record, &policy_hash, time);
-        self.check_frozen(request, &approvers, policy)?;
-        let kinds = request.outputs.iter().filter_map(|o| self.destination(&o.destination)).map(|d| d.kind);
-        let ask = Ask {
-            wallet: request.wallet.clone(),
-            amount,
-            fee,
-            destinations: kinds.collect(),
-            de_minimis_left: self.genesis.de_minimis.minus(beside).unwrap_or_default(),
-        };
-        let rules = policy.decide(&ask, &approvers, self)?;
-        self.check_proposers(request, &ask, &approvers, policy)?;
-        Ok(rules)
-    }
-
-    /// Nobody alone approves a payment to a destination that the same person proposed: either two people
-    /// fill every path, or the others would suffice.
-    fn check_proposers(
-        &self,
-        request: &Request,
-        ask: &Ask,
-        approvers: &BTreeSet<Name>,
-        policy: &Policy,
-    ) -> Result<(), Refusal> {
-        let proposer =
-            |o: &RequestOutput| self.document(Kind::Destination, o.destination.as_str())?.proposer.clone();
-        let proposers: BTreeSet<Name> = request.outputs.iter().filter_map(proposer).collect();
-        let others: BTreeSet<Name> = approvers.difference(&proposers).cloned().collect();
-        let strict = Ask { de_minimis_left: Sats(0), ..ask.clone() };
-        let enough = others.len() == approvers.len()
-            || policy.decide(&strict, approvers, self).is_ok()
-            || policy.decide(ask, &others, self).is_ok();
-        ensure(enough, Rule::Standing, || {
-            "who proposed a destination cannot alone approve a payment to it".into()
-        })
     }
 
     /// Whether a request may still be paid: of the requests of one lineage, the one that was authorised
@@ -239,35 +143,6 @@ impl State {
             }
         }
         Some(place)
-    }
-
-    /// The people whose approvals of a request count at `time`: given under the policy in force, by a
-    /// key that still is theirs, not ended, and never the requester's.
-    pub fn approvers(&self, record: &RequestRecord, policy: &Hash, time: u64) -> BTreeSet<Name> {
-        let counts = |(person, approval): (&Name, &crate::state::Approval)| {
-            let in_force = self.key(&approval.key).is_some_and(|k| k.revoked_at.is_none());
-            let own = record.requester == Owner::Person(person.clone());
-            (approval.decides == *policy && approval.not_after >= time && in_force && !own)
-                .then(|| person.clone())
-        };
-        record.approvals.iter().filter_map(counts).collect()
-    }
-
-    fn check_frozen(
-        &self,
-        request: &Request,
-        approvers: &BTreeSet<Name>,
-        policy: &Policy,
-    ) -> Result<(), Refusal> {
-        let resume = policy.governance.get(&Kind::Resume);
-        let quorum = resume.is_some_and(|g| g.approvals.iter().any(|path| seat(path, approvers, self)));
-        for (id, freeze) in self.freezes.iter().filter(|(_, f)| f.scope.stops(request)) {
-            let despite = request.is_cancel() && request.despite.contains(id) && quorum;
-            ensure(despite, Rule::Frozen, || {
-                format!("frozen by {} at {} (freeze {id})", freeze.by, freeze.at)
-            })?;
-        }
-        Ok(())
     }
 
     fn check_repeated(&self, effects: &Effects) -> Result<(), Refusal> {
@@ -368,7 +243,7 @@ impl State {
     }
 
     /// Splits a fee over requests by the weight of their outputs, rounded up (P20).
-    fn split_fee(
+    pub(crate) fn split_fee(
         &self,
         records: &[&RequestRecord],
         fee: Sats,
@@ -485,20 +360,8 @@ impl State {
     /// Whether a bump may leave a lineage out: it expired, was cancelled, or is frozen.
     fn may_leave_out(&self, lineage: &Hash, time: u64) -> bool {
         let latest = self.lineages.get(lineage).and_then(|l| self.requests.get(&l.latest));
-        let frozen = |r: &RequestRecord| self.freezes.iter().any(|(_, f)| f.scope.stops(&r.request));
+        let frozen = |r: &RequestRecord| self.freezes.iter().any(|(_, f)| f.scope.stops(&r.request, &r.requester));
         self.is_over(lineage, time) || latest.is_some_and(frozen)
-    }
-}
-
-impl Scope {
-    /// Whether a freeze of this scope stops a request (P16).
-    pub fn stops(&self, request: &Request) -> bool {
-        match self {
-            // A deployment has one network and one asset, and freezes of others are not taken in.
-            Self::Everything | Self::Asset(_) => true,
-            Self::Wallet(wallet) => *wallet == request.wallet,
-            Self::Client(client) => request.client.as_ref() == Some(client),
-        }
     }
 }
 

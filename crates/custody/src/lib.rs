@@ -18,12 +18,15 @@
 )]
 
 mod addresses;
+pub mod adoption;
 pub mod anchors;
 pub mod apply;
 pub mod batch;
 pub mod bytes;
 pub mod canon;
+pub mod charge;
 pub mod checkpoint;
+pub mod decide;
 pub mod document;
 pub mod effects;
 pub mod genesis;
@@ -32,11 +35,14 @@ mod judge;
 pub mod map;
 pub mod name;
 pub mod payment;
+mod permit;
 pub mod policy;
 pub mod quorum;
+pub mod rates;
 pub mod resharing;
 pub mod rule;
 pub mod rule_set;
+mod spending;
 pub mod state;
 pub mod statement;
 pub mod table;

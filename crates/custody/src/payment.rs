@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Blob, Hash};
+use crate::charge::Charge;
 use crate::effects::{Branch, ConfirmationProof, Effects, OutPoint, Sats, TypedInput};
 use crate::name::Name;
 
@@ -152,6 +153,7 @@ pub struct Allowed {
     pub(crate) fee: Sats,
     pub(crate) end: u64,
     pub(crate) rules: Vec<Vec<Name>>,
+    pub(crate) charges: Vec<Charge>,
     pub(crate) new_anchors: BTreeMap<Hash, Vec<OutPoint>>,
     pub(crate) tip: u32,
 }

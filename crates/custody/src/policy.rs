@@ -1,17 +1,17 @@
-//! Policy: who may move what under whose approval (design: rules, scopes, requirements, floors).
+//! Policy as a document: who may move what under whose approval (design: rules, scopes, requirements).
 //!
 //! A request must match at least one rule, and every rule that it matches must be satisfied. Order
-//! means nothing. No match denies.
+//! means nothing. No match denies. What a request is judged by is in [`crate::decide`], what a policy must
+//! be like before it is adopted in `adoption`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{DestinationKind, Kind, TABLE};
+use crate::document::{DestinationKind, Kind, Tier};
 use crate::effects::Sats;
 use crate::name::Name;
-use crate::quorum::{people_of, seat};
-use crate::rule::{Refusal, Rule, ensure};
+use crate::rates::Value;
 
 /// Highest *de minimis* that a genesis may set for bitcoin: 100,000 sat in any rolling 24 hours over
 /// the whole deployment. Above it two people approve, whatever a policy says (DACS OPS-06).
@@ -20,17 +20,11 @@ pub const DE_MINIMIS_CEILING: Sats = Sats(100_000);
 /// The window of *de minimis*, in seconds.
 pub const DE_MINIMIS_WINDOW_S: u64 = 24 * 3600;
 
-/// Most rules in a policy: a person can still read them all.
-pub const RULES_LIMIT: usize = 64;
+/// Longest window of a velocity limit or fee budget, in seconds (31 days): for so long charges are kept.
+pub const WINDOW_LIMIT_S: u64 = 31 * 24 * 3600;
 
-/// Most alternative paths in one requirement.
-pub const PATHS_LIMIT: usize = 16;
-
-/// Most people in one path.
+/// Most seats in one path.
 pub const SEATS_LIMIT: u32 = 16;
-
-/// Longest delay of a document, in seconds (30 days): longer ones hide a mistake for too long.
-pub const DELAY_LIMIT_S: u64 = 30 * 24 * 3600;
 
 /// `count` people of `group`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,7 +39,18 @@ pub struct Seats {
 /// All of these seats, each filled by another person.
 pub type Path = Vec<Seats>;
 
-/// Which requests a rule covers. A field that is absent covers all.
+/// What a request does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestKind {
+    /// Pays destinations.
+    Payment,
+    /// Takes another request back: it pays the own wallet alone.
+    Cancel,
+}
+
+/// Which requests a rule covers. A field that is absent covers all. Fields from `kinds` on came with rule
+/// set 3 and are not written when absent, so that older bytes stay canonical.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
@@ -57,9 +62,77 @@ pub struct When {
     pub amount_min: Option<Sats>,
     /// Only requests of at most this amount in all.
     pub amount_max: Option<Sats>,
+    /// Only requests that do this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<RequestKind>>,
+    /// Only on these networks (CAIP-2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<String>>,
+    /// Only these assets (CAIP-19).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assets: Option<Vec<String>>,
+    /// Only wallets of these tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<Vec<Tier>>,
+    /// Only requests of these clients. One that names no client might be anybody's: the rule binds it, and
+    /// grants it nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Vec<Name>>,
+    /// Only requests worth at least this in the reference currency. While there is no rate that is fresh the
+    /// rule covers, and denies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_min: Option<Value>,
+    /// Only requests worth at most this in the reference currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_max: Option<Value>,
 }
 
-/// What a rule asks of the requests that it covers.
+/// What the charges have in common that a velocity limit adds up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Per {
+    /// The asset, over the whole deployment.
+    Asset,
+    /// The wallet that pays.
+    Wallet,
+    /// The client whose coins move; a request that names none is denied.
+    Client,
+    /// Each destination, what it is paid alone: fees go to nobody.
+    Destination,
+    /// Who asked.
+    Initiator,
+}
+
+/// A limit on what leaves in any window (T − `window_s`, T], over the charges that the rule covers (P24).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Velocity {
+    /// Which charges are added up.
+    pub per: Per,
+    /// Seconds, at most [`WINDOW_LIMIT_S`].
+    pub window_s: u64,
+    /// Most, fees included, in base units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_max: Option<Sats>,
+    /// Most, fees included, in the reference currency, each charge at the rate of its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_max: Option<Value>,
+    /// Most requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count_max: Option<u32>,
+}
+
+/// A limit on the fees of what the rule covers, in any window (T − `window_s`, T].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Seconds, at most [`WINDOW_LIMIT_S`].
+    pub window_s: u64,
+    /// Most fees.
+    pub fee_max: Sats,
+}
+
+/// What a rule asks of the requests that it covers. Fields from `value_max` on came with rule set 3.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Require {
@@ -71,6 +144,30 @@ pub struct Require {
     pub fee_max: Sats,
     /// Highest fee in millionths of the amount.
     pub fee_max_ppm: u64,
+    /// Most that one request may be worth in the reference currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_max: Option<Value>,
+    /// Limits in rolling windows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub velocity: Vec<Velocity>,
+    /// A limit on fees in a rolling window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_budget: Option<Budget>,
+    /// The calendar in whose open times a payment leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Name>,
+    /// Seconds of the delay clock for which the approvals that fill a path have stood (P13).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_s: Option<u64>,
+    /// Seconds of the delay clock for which every destination has been in force (P13).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down_s: Option<u64>,
+    /// Seconds of log time for which an approval counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_valid_s: Option<u64>,
+    /// How many of the approvers must have used a device that shows what it signs by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub independent: Option<u32>,
 }
 
 /// One rule.
@@ -95,184 +192,109 @@ pub struct Governance {
     pub delay_s: u64,
 }
 
-/// The policy of a deployment.
+/// When payments may leave: hours, weekdays and holidays of a time zone, expanded into UTC by who wrote the
+/// policy, for signers hold no time-zone data. Outside `from..until` it is closed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calendar {
+    /// The time zone that it was expanded from (IANA), for people.
+    pub zone: String,
+    /// The first second that it speaks of, since 1970.
+    pub from: u64,
+    /// The second with which it ends.
+    pub until: u64,
+    /// Open times: first second and length in seconds, in order, apart from each other.
+    pub open: Vec<(u64, u64)>,
+}
+
+impl Calendar {
+    /// Whether `time` is in an open time.
+    pub fn is_open(&self, time: u64) -> bool {
+        let after = self.open.partition_point(|(start, _)| *start <= time);
+        let last = after.checked_sub(1).and_then(|i| self.open.get(i));
+        let open = last.is_some_and(|(start, length)| time < start.saturating_add(*length));
+        open && (self.from..self.until).contains(&time)
+    }
+
+    /// The first open second from `time` on.
+    pub fn next_open(&self, time: u64) -> Option<u64> {
+        if self.is_open(time) {
+            return Some(time);
+        }
+        let next = self.open.partition_point(|(start, _)| *start <= time);
+        self.open.get(next).map(|(start, _)| *start).filter(|start| *start < self.until)
+    }
+}
+
+/// The policy of a deployment.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// The rules for payments.
     pub rules: Vec<PolicyRule>,
     /// The rules for documents, one for each kind.
     pub governance: BTreeMap<Kind, Governance>,
-}
-
-/// A request as the policy sees it.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The wallet that pays.
-    pub wallet: Name,
-    /// All that it pays to others.
-    pub amount: Sats,
-    /// The fee that falls on it.
-    pub fee: Sats,
-    /// The kinds of its destinations.
-    pub destinations: BTreeSet<DestinationKind>,
-    /// What may still leave under *de minimis* in the window, before this request.
-    pub de_minimis_left: Sats,
-}
-
-/// The members of groups, as they are now.
-pub trait Groups {
-    /// The members, or nothing when there is no such group.
-    fn members(&self, group: &Name) -> Option<&[Name]>;
-}
-
-impl When {
-    /// Whether it speaks of destinations of this kind.
-    fn names(&self, kind: DestinationKind) -> bool {
-        self.destinations.as_ref().is_none_or(|kinds| kinds.contains(&kind))
-    }
-
-    /// Whether it covers the request. A rule covers it already by one destination, so that another kind
-    /// of destination beside it evades no rule; [`Policy::decide`] asks that each kind is covered.
-    pub fn covers(&self, ask: &Ask) -> bool {
-        self.wallets.as_ref().is_none_or(|w| w.contains(&ask.wallet))
-            && (ask.destinations.is_empty() || ask.destinations.iter().any(|kind| self.names(*kind)))
-            && self.amount_min.is_none_or(|min| ask.amount >= min)
-            && self.amount_max.is_none_or(|max| ask.amount <= max)
-    }
-}
-
-/// Whether `fee` is at most `ppm` millionths of `amount`.
-pub fn fee_within_share(fee: Sats, amount: Sats, ppm: u64) -> bool {
-    u128::from(fee.0).saturating_mul(1_000_000) <= u128::from(amount.0).saturating_mul(u128::from(ppm))
+    /// Times at which payments may leave, by handle (since rule set 3, as all that follows).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calendars: BTreeMap<Name, Calendar>,
+    /// The reference currency of every value in it: the subject of the document of rates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Name>,
+    /// Groups two by two that nobody may be in at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclusive: Vec<(Name, Name)>,
+    /// Most people who may fill a seat of a path of governance (DACS OPS-05).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administrators_max: Option<u32>,
 }
 
 impl Policy {
-    /// Decides a request that `approvers` (distinct people, the requester not among them) approved.
-    ///
-    /// # Errors
-    /// The first rule of the policy that is not satisfied, or that none covers the request.
-    pub fn decide(
-        &self,
-        ask: &Ask,
-        approvers: &BTreeSet<Name>,
-        groups: &dyn Groups,
-    ) -> Result<Vec<Name>, Refusal> {
-        let covering: Vec<&PolicyRule> = self.rules.iter().filter(|r| r.when.covers(ask)).collect();
-        let every = |kind: &DestinationKind| covering.iter().any(|r| r.when.names(*kind));
-        ensure(!covering.is_empty() && ask.destinations.iter().all(every), Rule::PolicyScope, || {
-            format!("no rule of the policy covers all of {} from wallet {}", ask.amount, ask.wallet)
-        })?;
-        for rule in &covering {
-            let id = &rule.id;
-            let need = &rule.require;
-            ensure(ask.amount <= need.amount_max, Rule::PolicyLimit, || {
-                format!("{} is over the limit of {} of rule {id}", ask.amount, need.amount_max)
-            })?;
-            let share_ok = ask.amount == Sats(0) || fee_within_share(ask.fee, ask.amount, need.fee_max_ppm);
-            ensure(ask.fee <= need.fee_max && share_ok, Rule::PolicyFee, || {
-                let (fee, max, ppm) = (ask.fee, need.fee_max, need.fee_max_ppm);
-                format!(
-                    "a fee of {fee} is over the ceilings of rule {id}: {max} and {ppm} millionths of the amount"
-                )
-            })?;
-            let filled = need.approvals.iter().any(|path| seat(path, approvers, groups));
-            ensure(filled, Rule::PolicyApprovals, || {
-                format!("rule {id} needs {}; so far: {}", describe(&need.approvals), list(approvers))
-            })?;
-        }
-        // The floor stands under every policy: a path with one person carries only de minimis.
-        let two = approvers.len() >= 2
-            && covering.iter().all(|rule| {
-                let paths = &rule.require.approvals;
-                paths.iter().any(|path| people_of(path) >= 2 && seat(path, approvers, groups))
-            });
-        let small =
-            !approvers.is_empty() && ask.amount.plus(ask.fee).is_some_and(|all| all <= ask.de_minimis_left);
-        ensure(two || small, Rule::TwoPeople, || {
-            format!("two people must approve above de minimis ({} left today)", ask.de_minimis_left)
-        })?;
-        Ok(covering.into_iter().map(|rule| rule.id.clone()).collect())
-    }
-
-    /// The rule set that brought the last of the kinds that it governs.
+    /// The rule set that brought the last of the kinds that it governs and of what stands in it.
     pub fn since(&self) -> u32 {
-        self.governance.keys().map(|kind| kind.row().since).max().unwrap_or(1)
-    }
-
-    /// Checks a policy before it is adopted under a rule set: it governs every kind that the set has.
-    ///
-    /// # Errors
-    /// The floor that it goes under, naming the rule of the policy.
-    pub fn check(
-        &self,
-        groups: &dyn Groups,
-        de_minimis: Sats,
-        delay_floor_s: u64,
-        rule_set: u32,
-    ) -> Result<(), Refusal> {
-        let floor = |holds: bool, why: String| ensure(holds, Rule::Floor, || why);
-        let count = self.rules.len();
-        floor(
-            (1..=RULES_LIMIT).contains(&count),
-            format!("a policy has 1 to {RULES_LIMIT} rules, not {count}"),
-        )?;
-        let ids: BTreeSet<_> = self.rules.iter().map(|r| &r.id).collect();
-        floor(ids.len() == count, "two rules have the same id: rename one".into())?;
-        for rule in &self.rules {
-            let what = format!("rule {}", rule.id);
-            let alone = rule.when.amount_max.is_some_and(|max| max <= de_minimis);
-            check_paths(&what, &rule.require.approvals, groups, if alone { 1 } else { 2 })?;
-            let empty = rule.when.amount_min.zip(rule.when.amount_max).is_some_and(|(min, max)| min > max);
-            floor(!empty, format!("{what} covers no amount: amount_min is over amount_max"))?;
-            floor(
-                rule.when.wallets.as_ref().is_none_or(|w| !w.is_empty()),
-                format!("{what} covers no wallet"),
-            )?;
-            let kinds = rule.when.destinations.as_ref();
-            floor(kinds.is_none_or(|d| !d.is_empty()), format!("{what} covers no destination"))?;
-        }
-        for row in TABLE.iter().filter(|row| row.since <= rule_set) {
-            let what = format!("governance of {}", row.kind.word());
-            let governance = self.governance.get(&row.kind);
-            let governance =
-                governance.ok_or_else(|| Refusal::new(Rule::Floor, format!("{what} is missing")))?;
-            check_paths(&what, &governance.approvals, groups, 2)?;
-            let least = if row.delayed { delay_floor_s } else { 0 };
-            let most = if row.delayed { DELAY_LIMIT_S } else { 0 };
-            floor(
-                (least..=most).contains(&governance.delay_s),
-                format!("{what}: a delay of {} s is not between {least} and {most}", governance.delay_s),
-            )?;
-        }
-        Ok(())
+        let kinds = self.governance.keys().map(|kind| kind.row().since).max().unwrap_or(1);
+        let plain = |rule: &PolicyRule| rule.when.is_plain() && rule.require.is_plain();
+        let plain = self.calendars.is_empty()
+            && self.currency.is_none()
+            && self.exclusive.is_empty()
+            && self.administrators_max.is_none()
+            && self.rules.iter().all(plain);
+        kinds.max(if plain { 1 } else { 3 })
     }
 }
 
-fn check_paths(what: &str, paths: &[Path], groups: &dyn Groups, least: u32) -> Result<(), Refusal> {
-    let floor = |holds: bool, why: String| ensure(holds, Rule::Floor, || why);
-    floor(
-        (1..=PATHS_LIMIT).contains(&paths.len()),
-        format!("{what}: name 1 to {PATHS_LIMIT} approval paths"),
-    )?;
-    for path in paths {
-        let people = people_of(path);
-        floor(
-            (least..=SEATS_LIMIT).contains(&people),
-            format!("{what}: a path of {people} people is not between {least} and {SEATS_LIMIT}"),
-        )?;
-        let mut everybody = BTreeSet::new();
-        for seats in path {
-            floor(seats.count > 0, format!("{what}: a seat for nobody of {}", seats.group))?;
-            let members = groups.members(&seats.group);
-            let members = members.ok_or_else(|| {
-                Refusal::new(Rule::Floor, format!("{what}: there is no group {}", seats.group))
-            })?;
-            everybody.extend(members.iter().cloned());
-        }
-        floor(seat(path, &everybody, groups), format!("{what}: its groups have too few people for a path"))?;
+impl When {
+    /// Whether rule set 1 knew all of it.
+    fn is_plain(&self) -> bool {
+        let Self { wallets, destinations, amount_min, amount_max, .. } = self.clone();
+        let kinds = destinations.iter().flatten().all(|kind| kind.since() < 3);
+        let tiers = self.tiers.is_none();
+        kinds && tiers && *self == Self { wallets, destinations, amount_min, amount_max, ..Self::default() }
     }
-    Ok(())
+}
+
+impl Require {
+    /// Whether rule set 1 knew all of it.
+    fn is_plain(&self) -> bool {
+        *self == Self::plain(self.approvals.clone(), self.amount_max, self.fee_max, self.fee_max_ppm)
+    }
+
+    /// Approvals and ceilings, and nothing else.
+    pub fn plain(approvals: Vec<Path>, amount_max: Sats, fee_max: Sats, fee_max_ppm: u64) -> Self {
+        Self {
+            approvals,
+            amount_max,
+            fee_max,
+            fee_max_ppm,
+            value_max: None,
+            velocity: Vec::new(),
+            fee_budget: None,
+            hours: None,
+            delay_s: None,
+            cool_down_s: None,
+            approval_valid_s: None,
+            independent: None,
+        }
+    }
 }
 
 /// The paths in words.
@@ -282,11 +304,4 @@ pub fn describe(paths: &[Path]) -> String {
         seats.join(" and ")
     };
     paths.iter().map(path).collect::<Vec<_>>().join(", or ")
-}
-
-fn list(people: &BTreeSet<Name>) -> String {
-    if people.is_empty() {
-        return "nobody".into();
-    }
-    people.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -3,34 +3,50 @@
 use std::collections::BTreeSet;
 
 use crate::name::Name;
-use crate::policy::{Groups, Path, SEATS_LIMIT};
+use crate::policy::{Path, SEATS_LIMIT};
+
+/// Who is in which group.
+pub trait Groups {
+    /// The members as the group's document names them, sorted, or nothing when there is no such group.
+    fn members(&self, group: &Name) -> Option<&[Name]>;
+
+    /// Whether a person may fill a seat of a group now.
+    fn sits(&self, person: &Name, group: &Name) -> bool {
+        self.members(group).is_some_and(|members| members.binary_search(person).is_ok())
+    }
+}
 
 /// How many people a path asks for.
 pub fn people_of(path: &Path) -> u32 {
     path.iter().fold(0, |sum: u32, seats| sum.saturating_add(seats.count))
 }
 
-/// Whether the people can fill every seat of the path, each one seat: a maximum matching by
-/// augmenting paths (Kuhn 1955). Groups that do not exist fill nothing.
-pub fn seat(path: &Path, people: &BTreeSet<Name>, groups: &dyn Groups) -> bool {
+/// Whether the people can fill every seat of the path, each one seat. Groups that do not exist fill nothing.
+pub fn seat(path: &Path, people: &BTreeSet<Name>, groups: &(impl Groups + ?Sized)) -> bool {
+    people_of(path) <= SEATS_LIMIT && seated(path, people, groups) == people_of(path)
+}
+
+/// How many seats of the path the people can fill, each one seat: a maximum matching by augmenting paths
+/// (Kuhn 1955). None of a path that is too long.
+pub fn seated(path: &Path, people: &BTreeSet<Name>, groups: &(impl Groups + ?Sized)) -> u32 {
     if people_of(path) > SEATS_LIMIT {
-        return false;
+        return 0;
     }
     let people: Vec<&Name> = people.iter().collect();
     let seats: Vec<Vec<usize>> = path
         .iter()
         .flat_map(|seats| {
-            let members = groups.members(&seats.group).unwrap_or_default();
-            let fit = |(i, person): (usize, &&Name)| members.contains(person).then_some(i);
+            let fit = |(i, person): (usize, &&Name)| groups.sits(person, &seats.group).then_some(i);
             let fitting: Vec<usize> = people.iter().enumerate().filter_map(fit).collect();
             (0..seats.count).map(move |_| fitting.clone())
         })
         .collect();
     let mut taken: Vec<Option<usize>> = vec![None; people.len()];
-    (0..seats.len()).all(|s| {
+    let filled = (0..seats.len()).filter(|s| {
         let mut seen = vec![false; people.len()];
-        fill(s, &seats, &mut taken, &mut seen)
-    })
+        fill(*s, &seats, &mut taken, &mut seen)
+    });
+    u32::try_from(filled.count()).unwrap_or(0)
 }
 
 /// Finds somebody for seat `s`, moving others to other seats where that helps.

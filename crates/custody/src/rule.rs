@@ -111,6 +111,20 @@ rules! {
     PolicyLimit = "policy.limit",
     /// The fee is within the ceilings of the rule.
     PolicyFee = "policy.fee",
+    /// The amount is within the limit of the rule in the reference currency, at a rate that holds.
+    PolicyValue = "policy.value" since 3,
+    /// What left in any window of the rule, and this, is within its velocity limits.
+    PolicyVelocity = "policy.velocity" since 3,
+    /// The fees in the window of the rule, and this one, are within its budget.
+    PolicyFeeBudget = "policy.fee-budget" since 3,
+    /// A payment leaves while the calendar of the rule is open.
+    PolicyHours = "policy.hours" since 3,
+    /// Every destination has been in force for the cool-down of the rule.
+    PolicyCoolDown = "policy.cool-down" since 3,
+    /// Enough of the approvals were given on devices that show by themselves what they sign.
+    PolicyIndependent = "policy.independent" since 3,
+    /// The approvals have stood for the delay of the rule.
+    PolicyDelay = "policy.delay" since 3,
     /// Two people above de minimis, whatever the policy says (DACS OPS-06).
     TwoPeople = "floor.two-people",
     /// A policy that goes under a floor is not adopted.

@@ -9,10 +9,10 @@ use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{RequestRecord, Stage, State};
 
 /// The rule sets that this program has, oldest first.
-pub const RULE_SETS: &[u32] = &[1, 2];
+pub const RULE_SETS: &[u32] = &[1, 2, 3];
 
 /// The newest of them, with which new deployments begin.
-pub const NEWEST: u32 = 2;
+pub const NEWEST: u32 = 3;
 
 /// What a later rule set added beside kinds of documents and rules, which have their own `since`.
 const ADDED: &[(u32, &str)] = &[
@@ -27,6 +27,14 @@ const ADDED: &[(u32, &str)] = &[
     (2, "networks signet, testnet4"),
     (2, "statements offer, deal, erased"),
     (2, "a card changes the sealing key"),
+    (3, "scopes kinds, networks, assets, tiers, clients, value_min, value_max"),
+    (3, "requirements value_max, velocity, fee_budget, hours, delay_s, cool_down_s, approval_valid_s, independent"),
+    (3, "calendars, currency, exclusive, administrators_max of a policy"),
+    (3, "every rule can be satisfied"),
+    (3, "charges are kept for 31 days"),
+    (3, "device console; tier warm; destination contract"),
+    (3, "freeze scopes network, person"),
+    (3, "network mainnet"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

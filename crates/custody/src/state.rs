@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Hash, PublicKey};
+use crate::charge::Charge;
 use crate::checkpoint::Checkpoint;
+use crate::decide::Rulebook;
 use crate::document::{
     Client, CosignerCard, Destination, Document, Grant, Kind, Machine, Person, Slot, Wallet,
 };
@@ -18,7 +20,8 @@ use crate::genesis::{Genesis, Numbers};
 use crate::map::MerkleMap;
 use crate::name::Name;
 use crate::payment::{Request, TypedTransaction};
-use crate::policy::{Groups, Policy};
+use crate::policy::Policy;
+use crate::quorum::Groups;
 use crate::resharing::{Deal, ResharingRecord};
 use crate::statement::{Scope, key_id};
 use crate::table::Table;
@@ -68,6 +71,9 @@ pub struct InForce {
     pub document: Document,
     /// Log time since which it is in force.
     pub since: u64,
+    /// The same on the delay clock, in seconds (since rule set 3; not written before).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_delay: Option<u64>,
     /// Who proposed it; nobody for genesis.
     pub proposer: Option<Name>,
 }
@@ -101,6 +107,18 @@ pub struct Approval {
     pub decides: Hash,
     /// Log time after which it counts no more.
     pub not_after: u64,
+    /// When the log took it in (since rule set 3; not written before).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Moment>,
+}
+
+/// A moment on both clocks, in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Moment {
+    /// Log time.
+    pub time: u64,
+    /// The delay clock (P13).
+    pub delay: u64,
 }
 
 /// A document on its way.
@@ -275,6 +293,7 @@ pub struct Clock {
 pub struct State {
     pub(crate) genesis: Arc<Genesis>,
     pub(crate) genesis_hash: Hash,
+    pub(crate) asset: String,
     pub(crate) clock: Clock,
     pub(crate) log: Frontier,
     pub(crate) facts: MerkleMap,
@@ -291,6 +310,9 @@ pub struct State {
     pub(crate) authorisations: Table<Hash, Authorisation>,
     pub(crate) transactions: Table<Hash, Hash>,
     pub(crate) charges: Table<(u64, Hash), Sats>,
+    pub(crate) spent: Table<(u64, Hash, u32), Charge>,
+    pub(crate) ripening: Table<(u64, Hash), ()>,
+    pub(crate) rulebook: Option<Arc<Rulebook>>,
     pub(crate) slots: Table<(Hash, u32), SlotRecord>,
     pub(crate) next_index: Table<(Name, Branch), u32>,
     pub(crate) allocations: Table<(Name, Branch, u32), Allocation>,
@@ -306,6 +328,7 @@ impl Groups for State {
             _ => None,
         }
     }
+
 }
 
 macro_rules! lookup {
@@ -388,6 +411,19 @@ impl State {
             Document::Policy(policy) => Some((policy, found.hash)),
             _ => None,
         }
+    }
+
+    /// The policy in force, opened.
+    pub fn rulebook(&self) -> Option<&Rulebook> {
+        self.rulebook.as_deref()
+    }
+
+    /// Whether a key shows by itself what it signs (S4).
+    pub fn is_independent(&self, key: &Hash) -> bool {
+        let Some(Owner::Person(person)) = self.key(key).map(|key| &key.owner) else { return false };
+        let keys = self.person(person).map(|person| person.keys.as_slice()).unwrap_or_default();
+        let found = keys.iter().find(|device| key_id(&device.sign) == *key);
+        found.is_some_and(|device| device.device.is_independent())
     }
 
     /// The header that proofs start from.
@@ -538,13 +574,15 @@ impl State {
 
     /// Whether something waits for the delay clock, so that Ticks must go on (P13).
     pub fn waits_for_time(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.ripening.is_empty()
     }
 
-    /// The seconds that the delay clock still has to go until the first waiting document is due.
+    /// The seconds that the delay clock still has to go until the first waiting document or request is due.
     pub fn next_due_in_s(&self) -> Option<u64> {
-        let first = self.waiting.iter().next();
-        first.map(|((due, _), ())| due.saturating_sub(self.clock.delay))
+        let documents = self.waiting.iter().next().map(|((due, _), ())| *due);
+        let requests = self.ripening.iter().next().map(|((due, _), ())| *due);
+        let first = documents.into_iter().chain(requests).min();
+        first.map(|due| due.saturating_sub(self.clock.delay))
     }
 
     /// What was charged in the window that ends at `time`, other than to these lineages.

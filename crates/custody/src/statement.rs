@@ -95,7 +95,11 @@ impl Body {
     pub fn since(&self) -> u32 {
         match self {
             Self::Propose(propose) => propose.document.since(),
-            Self::Freeze(freeze) if freeze.scope != Scope::Everything => 2,
+            Self::Freeze(freeze) => match freeze.scope {
+                Scope::Everything => 1,
+                Scope::Asset(_) | Scope::Wallet(_) | Scope::Client(_) => 2,
+                Scope::Network(_) | Scope::Person(_) => 3,
+            },
             Self::Request(request) if request.client.is_some() => 2,
             Self::Observe(_) | Self::Offer(_) | Self::Deal(_) | Self::Erased(_) => 2,
             _ => 1,
@@ -143,6 +147,11 @@ pub enum Scope {
     Wallet(Name),
     /// Every payment whose request names a client (since rule set 2).
     Client(Name),
+    /// Every payment on a network, by its CAIP-2 id (since rule set 3).
+    Network(String),
+    /// Whatever a person asks for, and this person's approvals but of what lifts freezes and revokes keys
+    /// (since rule set 3).
+    Person(Name),
 }
 
 /// Stops everything in scope.

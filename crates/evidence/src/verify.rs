@@ -345,7 +345,7 @@ fn authorisation(state: &State, entry: u64, id: &Hash) -> Option<AuthorisationRe
         reasons.push(Reason {
             request: *request,
             asked_by: record.requester.to_string(),
-            approvers: state.approvers(record, &hash, found.at).into_iter().collect(),
+            approvers: state.approvers(record, found.at).into_iter().collect(),
             rules: rules.iter().map(|rule| (rule.clone(), words(rule))).collect(),
             outputs: record.request.outputs.iter().map(paid).collect(),
             renews: record.request.renews,

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use builder::{BuildError, Built, Plan, Utxo, build, cancel, replace};
 use chain::BitcoinDecoder;
-use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint, Sats};
+use custody::effects::{Branch, ConfirmationProof, Decoder as _, OutPoint};
 use custody::name::Name;
 use custody::payment::{
     ANCHOR_DEPTH, Authorise, LOCK_TIME_SLACK, NewAnchor, REQUESTS_LIMIT, Request, TypedTransaction,
 };
-use custody::policy::Ask;
 use custody::rule::{Refusal, Rule};
 use custody::state::{Authorisation, FreezeRecord, RequestRecord, State};
 use custody::{Blob, Hash};
@@ -166,26 +165,13 @@ impl View<'_> {
     /// Whether it is worth building a transaction for a request: a first look, kinder than the rules.
     fn ready(&self, record: &RequestRecord) -> Result<(), Refusal> {
         let request = &record.request;
-        let policy = self.state.policy();
-        let (policy, hash) =
-            policy.ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
         let mut freezes = self.state.freezes().iter();
         let stops =
-            |(id, f): &(&Hash, &FreezeRecord)| f.scope.stops(request) && !request.despite.contains(id);
+            |(id, f): &(&Hash, &FreezeRecord)| f.scope.stops(request, &record.requester) && !request.despite.contains(id);
         if let Some((id, _)) = freezes.find(stops) {
             return Err(Refusal::new(Rule::Frozen, format!("frozen by {id}")));
         }
-        let kind =
-            |o: &custody::payment::RequestOutput| self.state.destination(&o.destination).map(|d| d.kind);
-        let ask = Ask {
-            wallet: request.wallet.clone(),
-            amount: request.amount().unwrap_or_default(),
-            fee: Sats(0),
-            destinations: request.outputs.iter().filter_map(kind).collect(),
-            de_minimis_left: self.state.genesis().de_minimis,
-        };
-        let approvers = self.state.approvers(record, &hash, self.time());
-        policy.decide(&ask, &approvers, self.state).map(drop)
+        self.state.first_look(record, self.time()).map(drop)
     }
 
     /// Ready requests in the groups in which they are tried first: those of a payer that have no anchor yet

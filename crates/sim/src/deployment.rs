@@ -138,14 +138,10 @@ impl Deployment {
             rules: vec![PolicyRule {
                 id: name("payments"),
                 when: When::default(),
-                require: Require {
-                    approvals: two_of("approvers"),
-                    amount_max: Sats(1_000_000_000),
-                    fee_max: Sats(100_000),
-                    fee_max_ppm: 100_000,
-                },
+                require: Require::plain(two_of("approvers"), Sats(1_000_000_000), Sats(100_000), 100_000),
             }],
             governance: TABLE.iter().map(|row| (row.kind, governance(row.kind))).collect(),
+            ..Policy::default()
         };
         let genesis = Genesis {
             version: 1,

@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use custody::Hash;
 use custody::effects::{Decoder, OutPoint, Sats};
 use custody::payment::{Request, RequestOutput};
-use custody::policy::Ask;
 use custody::state::{self, Authorisation, RequestRecord, State};
 use custody::statement::Envelope;
 use ledger::Amount;
@@ -147,7 +146,7 @@ impl<'a> Log<'a> {
         let request = &record.request;
         let frozen = |(freeze, f): (&Hash, &state::FreezeRecord)| {
             let despite = request.is_cancel() && request.despite.contains(freeze);
-            let stops = f.scope.stops(request) && !despite;
+            let stops = f.scope.stops(request, &record.requester) && !despite;
             stops.then(|| Frozen { freeze: *freeze, by: actor(&f.by), at: f.at })
         };
         Asked {
@@ -179,18 +178,7 @@ impl<'a> Log<'a> {
 
     /// A first look, kinder than the rules: the fee is known only with the transaction.
     fn approved(&self, record: &RequestRecord) -> bool {
-        let (state, request) = (self.state, &record.request);
-        let Some((policy, hash)) = state.policy() else { return false };
-        let kind = |o: &RequestOutput| state.destination(&o.destination).map(|d| d.kind);
-        let ask = Ask {
-            wallet: request.wallet.clone(),
-            amount: request.amount().unwrap_or(Sats::MAX),
-            fee: Sats(0),
-            destinations: request.outputs.iter().filter_map(kind).collect(),
-            de_minimis_left: state.genesis().de_minimis,
-        };
-        let approvers = state.approvers(record, &hash, state.clock().time);
-        policy.decide(&ask, &approvers, state).is_ok()
+        self.state.first_look(record, self.state.clock().time).is_ok()
     }
 
     /// The transactions that were allowed for one request.

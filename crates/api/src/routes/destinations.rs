@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use custody::Hash;
-use custody::document::{self, DestinationKind, Document, Grant, Kind};
+use custody::document::{self, Document, Grant, Kind};
 use custody::effects::Decoder as _;
 use custody::name::{Label, Name};
 use custody::state::Stage;
@@ -84,21 +84,13 @@ impl Found<'_> {
         DestinationView {
             id: self.document.id.to_string(),
             status: self.status(),
-            of: word(self.document.kind),
+            of: self.document.kind.word(),
             address: self.document.address.clone(),
             name,
             version: self.in_force.map(|(version, _)| version.to_string()),
             since: self.in_force.map(|(_, since)| rfc3339(since)),
             proposal: self.proposal.map(|id| id.to_string()),
         }
-    }
-}
-
-fn word(kind: DestinationKind) -> &'static str {
-    match kind {
-        DestinationKind::Own => "own",
-        DestinationKind::Client => "client",
-        DestinationKind::Counterparty => "counterparty",
     }
 }
 
@@ -143,7 +135,7 @@ pub(crate) async fn list(
     let all = all(&view);
     let wanted = |found: &&Found<'_>| {
         status.as_deref().is_none_or(|status| status == found.status())
-            && of.as_deref().is_none_or(|of| of == word(found.document.kind))
+            && of.as_deref().is_none_or(|of| of == found.document.kind.word())
             && address.as_deref().is_none_or(|address| address == found.document.address)
     };
     let rest = all.iter().filter(|(id, _)| after.as_ref().is_none_or(|after| **id > after));

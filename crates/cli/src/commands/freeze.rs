@@ -234,7 +234,7 @@ fn report(
     let state = session.replica.state();
     let covers = |a: &Authorisation| {
         let requests = a.requests.iter().filter_map(|id| state.requests().get(id));
-        requests.into_iter().any(|record| scope.stops(&record.request))
+        requests.into_iter().any(|record| scope.stops(&record.request, &record.requester))
     };
     let may_still_confirm: Vec<MayConfirm> = state
         .authorisations()

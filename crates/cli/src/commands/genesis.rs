@@ -2,7 +2,7 @@
 
 use approver::chunks;
 use custody::Hash;
-use custody::document::{CosignerCard, DeviceKind, Person};
+use custody::document::{CosignerCard, Person};
 use custody::genesis::Genesis;
 use custody::name::{Label, Name};
 use custody::policy::describe;
@@ -119,8 +119,8 @@ fn summary(genesis: &Genesis) -> String {
     }
     for person in &genesis.people {
         for key in &person.keys {
-            let DeviceKind::File = key.device;
-            row("person", format!("{}, key {}", person.id, key.sign));
+            let console = if key.device.is_independent() { "" } else { " of a web console" };
+            row("person", format!("{}, key{console} {}", person.id, key.sign));
         }
     }
     for group in &genesis.groups {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use custody::name::Name;
-use custody::policy::{Groups as _, Path};
+use custody::policy::Path;
+use custody::quorum::Groups as _;
 use custody::quorum::seat;
 use custody::state::State;
 use custody::statement::key_id;

@@ -116,6 +116,7 @@ impl Spec {
             policy: Policy {
                 rules: self.rules.into_iter().map(Rule::policy_rule).collect::<Result<_, _>>()?,
                 governance: governance(&self.governance)?,
+                ..Policy::default()
             },
             de_minimis: self.de_minimis.as_deref().map_or(Ok(Sats(0)), amount::sats)?,
             header,
@@ -142,13 +143,14 @@ impl Rule {
                 destinations: self.destinations.clone(),
                 amount_min: self.from.as_deref().map(sats).transpose()?,
                 amount_max: self.up_to.as_deref().map(sats).transpose()?,
+                ..When::default()
             },
-            require: Require {
-                approvals: paths(&self.approvals)?,
-                amount_max: sats(&self.amount_max)?,
-                fee_max: sats(&self.fee_max)?,
-                fee_max_ppm: self.fee_max_ppm,
-            },
+            require: Require::plain(
+                paths(&self.approvals)?,
+                sats(&self.amount_max)?,
+                sats(&self.fee_max)?,
+                self.fee_max_ppm,
+            ),
             id: self.id.clone(),
         })
     }

@@ -6,10 +6,15 @@ use custody::document::{Destination, DestinationKind, Document, Kind};
 use custody::effects::Sats;
 use custody::genesis::Genesis;
 use custody::name::Name;
+use custody::adoption::{DELAY_LIMIT_S, Ground, PATHS_LIMIT, RULES_LIMIT_BEFORE};
+use custody::charge::{Charge, Subject};
+use custody::decide::{Ask, Facts, Given, Rulebook};
 use custody::policy::{
-    Ask, DE_MINIMIS_CEILING, DELAY_LIMIT_S, Groups, PATHS_LIMIT, Policy, PolicyRule, RULES_LIMIT, Require,
-    SEATS_LIMIT, When,
+    DE_MINIMIS_CEILING, Policy, PolicyRule, RequestKind, Require, SEATS_LIMIT, When,
 };
+use custody::quorum::Groups;
+use custody::rates::Rate;
+use custody::state::Owner;
 use custody::rule::Rule;
 use custody::{Hash, statement::Body};
 use fixtures::{DAY, World, destination, genesis, label, name, path, policy, rule};
@@ -288,7 +293,7 @@ fn deny_p3_standing_of_the_proposer_of_a_destination() {
 #[test]
 fn allow_floor_adoption() {
     let mut world = World::open(small());
-    let rules: Vec<_> = (0..RULES_LIMIT).map(|i| with(&format!("rule-{i}"), |_| ())).collect();
+    let rules: Vec<_> = (0..RULES_LIMIT_BEFORE).map(|i| with(&format!("rule-{i}"), |_| ())).collect();
     let paths = vec![path(&[(2, "approvers")]); PATHS_LIMIT];
     let alone = with("alone", |r| {
         r.when.amount_max = Some(DE_MINIMIS_CEILING);
@@ -312,7 +317,7 @@ fn allow_floor_adoption() {
 #[test]
 fn deny_floor_adoption() {
     let mut world = World::open(small());
-    let rules: Vec<_> = (0..=RULES_LIMIT).map(|i| with(&format!("rule-{i}"), |_| ())).collect();
+    let rules: Vec<_> = (0..=RULES_LIMIT_BEFORE).map(|i| with(&format!("rule-{i}"), |_| ())).collect();
     let approvals =
         |paths: &[custody::policy::Path]| policy(&[with("r", |r| r.require.approvals = paths.to_vec())], 0);
     let when = |change: fn(&mut When)| policy(&[with("r", |r| change(&mut r.when))], 0);
@@ -374,8 +379,16 @@ fn deny_floor_adoption_under_the_delay_of_a_main_network() {
     let world = World::ready();
     let mainnet = custody::genesis::delay_floor_s("bip122:000000000019d6689c085ae165831e93");
     assert_eq!(mainnet, DAY);
-    policy(&[rule()], DAY).check(&world.state, Sats(0), mainnet, 1).unwrap();
-    refused(policy(&[rule()], DAY - 1).check(&world.state, Sats(0), mainnet, 1), Rule::Floor);
+    let ground = Ground {
+        groups: &world.state,
+        de_minimis: Sats(0),
+        delay_floor_s: mainnet,
+        rule_set: 1,
+        asset: &world.state.genesis().asset(),
+        now: world.time,
+    };
+    policy(&[rule()], DAY).check(&ground).unwrap();
+    refused(policy(&[rule()], DAY - 1).check(&ground), Rule::Floor);
 }
 
 /// A label is believed only when it matches the commitment that is in the log.
@@ -396,6 +409,48 @@ struct Table(BTreeMap<Name, Vec<Name>>);
 impl Groups for Table {
     fn members(&self, group: &Name) -> Option<&[Name]> {
         self.0.get(group).map(Vec::as_slice)
+    }
+}
+
+impl Facts for Table {
+    fn charges(&self, _: u64) -> Box<dyn Iterator<Item = &Charge> + '_> {
+        Box::new(std::iter::empty())
+    }
+
+    fn rate(&self, _: &Name, _: &str, _: u64) -> Option<Rate> {
+        None
+    }
+}
+
+/// A request of wallet `main` that pays nobody in particular.
+fn any_ask(amount: u64, fee: u64, left: u64) -> Ask {
+    let subject = Subject {
+        kind: RequestKind::Payment,
+        asset: "bip122:0f9188f13cb7b2c71f2a335e3a4fc328/slip44:1".into(),
+        wallet: name("main"),
+        tier: custody::document::Tier::Hot,
+        client: None,
+        destinations: BTreeSet::new(),
+        amount: Sats(amount),
+    };
+    let charge = Charge {
+        subject,
+        initiator: Owner::Person(name("zoe")),
+        lineage: Hash::default(),
+        paid: BTreeMap::new(),
+        fee: Sats(fee),
+        count: 1,
+        price: None,
+    };
+    Ask {
+        charge,
+        beside: Vec::new(),
+        paid: BTreeSet::new(),
+        cooled_s: BTreeMap::new(),
+        approvals: BTreeMap::new(),
+        time: 0,
+        delay: 0,
+        de_minimis_left: Sats(left),
     }
 }
 
@@ -430,32 +485,26 @@ proptest! {
         let rules = rules.into_iter().enumerate().map(|(i, (paths, limit, min))| PolicyRule {
             id: name(&format!("r{i}")),
             when: When { amount_min: min.map(Sats), ..When::default() },
-            require: Require {
-                approvals: paths.iter().map(|p| path(p)).collect(),
-                amount_max: Sats(limit),
-                fee_max: Sats(10),
-                fee_max_ppm: 1_000_000,
-            },
+            require: Require::plain(paths.iter().map(|p| path(p)).collect(), Sats(limit), Sats(10), 1_000_000),
         });
-        let policy = Policy { rules: rules.collect(), governance: BTreeMap::new() };
-        let ask = Ask {
-            wallet: name("main"),
-            amount: Sats(amount),
-            fee: Sats(1.min(amount)),
-            destinations: BTreeSet::new(),
-            de_minimis_left: Sats(left),
-        };
+        let policy = Policy { rules: rules.collect(), ..Policy::default() };
+        let ask = any_ask(amount, 1.min(amount), left);
         let all: BTreeSet<Name> = approvers.iter().cloned().collect();
         let mut fewer = all.clone();
         if let Some(gone) = approvers.get(without % approvers.len().max(1)) {
             fewer.remove(gone);
         }
-        let allowed = |people: &BTreeSet<Name>| policy.decide(&ask, people, &groups).is_ok();
+        let given = Given { at: 0, delay_at: 0, independent: true };
+        let decide = |policy: &Policy, people: &BTreeSet<Name>| {
+            let approvals = people.iter().map(|person| (person.clone(), given)).collect();
+            Rulebook::new(policy.clone()).decide(&Ask { approvals, ..ask.clone() }, &groups).is_ok()
+        };
+        let allowed = |people: &BTreeSet<Name>| decide(&policy, people);
         prop_assert!(allowed(&all) || !allowed(&fewer));
         // And the order of the rules means nothing.
         let mut turned = policy.clone();
         turned.rules.reverse();
-        prop_assert_eq!(turned.decide(&ask, &all, &groups).is_ok(), allowed(&all));
+        prop_assert_eq!(decide(&turned, &all), allowed(&all));
     }
 }
 

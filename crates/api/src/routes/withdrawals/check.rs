@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use custody::Hash;
+use custody::decide::Given;
 use custody::document::{Destination, DestinationKind, Document, Kind};
 use custody::effects::{DecodeError, Decoder as _, Sats};
 use custody::name::Name;
 use custody::payment::{OUTPUTS_LIMIT, Request, RequestOutput};
-use custody::policy::{Ask, DE_MINIMIS_WINDOW_S};
-use custody::rule::Refusal;
+use custody::rule::{Refusal, Rule};
 use custody::state::Owner;
 use deposits::Own;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use crate::view::{Desk, View};
 /// What a withdrawal still needs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Need {
-    /// `signature`, `approvals`, `resume`.
+    /// `signature`, `approvals`, `time`, `resume`.
     what: &'static str,
     /// In words.
     detail: String,
@@ -147,25 +148,22 @@ pub(crate) async fn pays_others(desk: &Desk, view: &Arc<View>, request: &Request
     desk.blocking(move |_| names.iter().try_for_each(each)).await?
 }
 
-/// The request as the policy sees it; its fee is not known yet.
-fn ask(view: &View, request: &Request) -> Ask {
-    let clock = view.state.clock();
-    let used = view.state.charged_since(clock.time, DE_MINIMIS_WINDOW_S, &BTreeSet::new());
-    let kinds = request.outputs.iter().filter_map(|output| view.state.destination(&output.destination));
-    Ask {
-        wallet: request.wallet.clone(),
-        amount: request.amount().unwrap_or(Sats::MAX),
-        fee: Sats(0),
-        destinations: kinds.map(|destination| destination.kind).collect(),
-        de_minimis_left: view.state.genesis().de_minimis.minus(used).unwrap_or_default(),
-    }
+/// What stands in the way of a request that these people approved long ago, each on an independent device; its
+/// fee is not known yet. What time alone brings is not looked at.
+fn refusals(view: &View, request: &Request, by: &Owner, approvers: &BTreeSet<Name>) -> Vec<Refusal> {
+    let (state, clock) = (&view.state, view.state.clock());
+    let Some(book) = state.rulebook() else { return Vec::new() };
+    let charge = state.charge_of(request, by, Hash::default(), Sats(0), clock.time);
+    let mut ask = state.ask(charge, clock.time);
+    let given = Given { at: clock.time, delay_at: 0, independent: true };
+    ask.approvals = approvers.iter().map(|person| (person.clone(), given)).collect();
+    let passing = [Rule::PolicyHours, Rule::PolicyCoolDown, Rule::PolicyDelay];
+    let refusals = book.explain(&ask, state).into_iter().map(|(_, refusal)| refusal);
+    refusals.filter(|refusal| !passing.contains(&refusal.rule)).collect()
 }
 
-fn decide(view: &View, request: &Request, approvers: &BTreeSet<Name>) -> Result<(), Refusal> {
-    match view.state.policy() {
-        Some((policy, _)) => policy.decide(&ask(view, request), approvers, &view.state).map(|_| ()),
-        None => Ok(()),
-    }
+fn decide(view: &View, request: &Request, by: &Owner, approvers: &BTreeSet<Name>) -> Result<(), Refusal> {
+    refusals(view, request, by, approvers).into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Whether the policy in force could ever allow the request: whether it would if everybody approved who may.
@@ -174,28 +172,36 @@ pub(crate) fn can_be_allowed(view: &View, request: &Request, requester: &Owner) 
         Document::Person(person) if *requester != Owner::Person(person.id.clone()) => Some(person.id.clone()),
         _ => None,
     });
-    decide(view, request, &everybody.collect())
+    decide(view, request, requester, &everybody.collect())
         .map_err(|refusal| Problem::new(Code::PolicyRefused, refusal.why).rule(refusal.rule.id()))
 }
 
-/// What a request needs that these people approved.
-fn needs_of(view: &View, request: &Request, approvers: &BTreeSet<Name>) -> Vec<Need> {
-    let so_far: Vec<String> = approvers.iter().map(ToString::to_string).collect();
-    let approvals = decide(view, request, approvers).err().map(|refusal| Need {
-        what: "approvals",
-        detail: refusal.why,
-        rule: Some(refusal.rule.id().to_owned()),
-        so_far,
+/// What a request needs for which this stands in the way.
+fn needs_of(view: &View, request: &Request, by: &Owner, refusals: Vec<Refusal>, so_far: &[String]) -> Vec<Need> {
+    let policy = refusals.into_iter().map(|refusal| {
+        let waits = [Rule::PolicyHours, Rule::PolicyCoolDown, Rule::PolicyDelay].contains(&refusal.rule);
+        Need {
+            what: if waits { "time" } else { "approvals" },
+            detail: refusal.why,
+            rule: Some(refusal.rule.id().to_owned()),
+            so_far: so_far.to_vec(),
+        }
     });
-    let stops = |scope: &custody::statement::Scope| scope.stops(request);
+    let stops = |scope: &custody::statement::Scope| scope.stops(request, by);
     let frozen = view.state.freezes().iter().filter(|(_, freeze)| stops(&freeze.scope));
     let resume = frozen.map(|(id, freeze)| Need {
         what: "resume",
         detail: format!("{} froze it: a quorum resumes freeze {id}", freeze.by),
-        rule: Some(custody::rule::Rule::Frozen.id().to_owned()),
+        rule: Some(Rule::Frozen.id().to_owned()),
         so_far: Vec::new(),
     });
-    approvals.into_iter().chain(resume).collect()
+    // One line of each sort says enough: the rules of a policy often ask for the same people.
+    policy.take(1).chain(resume).collect()
+}
+
+/// What a request needs that nobody approved yet.
+fn needs_unapproved(view: &View, request: &Request, by: &Owner) -> Vec<Need> {
+    needs_of(view, request, by, refusals(view, request, by, &BTreeSet::new()), &[])
 }
 
 /// What a draft needs: a signature, and all that a request needs.
@@ -206,12 +212,18 @@ pub(crate) fn needs_of_draft(view: &View, request: &Request) -> Vec<Need> {
         rule: None,
         so_far: Vec::new(),
     };
-    std::iter::once(signature).chain(needs_of(view, request, &BTreeSet::new())).collect()
+    std::iter::once(signature).chain(needs_unapproved(view, request, &unsigned(request))).collect()
+}
+
+/// Who asks for a draft: nobody yet. No key can be of this handle, so no freeze of a person and no limit per
+/// initiator speaks of it.
+fn unsigned(request: &Request) -> Owner {
+    Owner::Cosigner(request.wallet.clone())
 }
 
 /// What a request needs that nobody approved yet.
 pub(crate) fn needs_of_request(view: &View, request: &Request) -> Vec<Need> {
-    needs_of(view, request, &BTreeSet::new())
+    needs_unapproved(view, request, &unsigned(request))
 }
 
 /// What a withdrawal needs before a transaction can be authorised.
@@ -221,7 +233,10 @@ pub(crate) fn needs(view: &View, withdrawal: &Withdrawal) -> Vec<Need> {
     }
     let newest = withdrawal.requests.last().and_then(|id| view.state.requests().get(id));
     let Some(record) = newest else { return Vec::new() };
-    let policy = view.state.policy().map(|(_, hash)| hash).unwrap_or_default();
-    let approvers = view.state.approvers(record, &policy, view.state.clock().time);
-    needs_of(view, &record.request, &approvers)
+    let (state, now) = (&view.state, view.state.clock().time);
+    let ask = state.ask_of(record, Sats(0), now);
+    let so_far: Vec<String> = ask.approvals.keys().map(ToString::to_string).collect();
+    let refusals = state.rulebook().map(|book| book.explain(&ask, state)).unwrap_or_default();
+    let refusals = refusals.into_iter().map(|(_, refusal)| refusal).collect();
+    needs_of(view, &record.request, &record.requester, refusals, &so_far)
 }
