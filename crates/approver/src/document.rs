@@ -46,13 +46,21 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
             field("label", labels.shown(&destination.label)),
             field("whose", word(&destination.kind)),
             field("address", chunks(&plain(&destination.address))),
-        ],
+        ]
+        .into_iter()
+        .chain(destination.owner.iter().map(|owner| field("of client", owner)))
+        .chain(destination.proof.iter().map(|proof| field("shown by", proof)))
+        .chain(destination.third_party.iter().map(|party| field("held by", party)))
+        .collect(),
         Document::Wallet(wallet) => vec![
             field("ceremony", wallet.ceremony),
             field("account", wallet.slot),
             field("tier", word(&wallet.tier)),
             field("model", word(&wallet.model)),
-        ],
+        ]
+        .into_iter()
+        .chain(wallet.state.iter().map(|state| field("state", word(state))))
+        .collect(),
         Document::Ceremony(record) => {
             let mut out = vec![
                 field("held at", time(record.held_at)),
@@ -110,6 +118,62 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
             let hold = field("hold until", time(rates.until));
             std::iter::once(hold).chain(rates.rates.iter().map(rate)).collect()
         }
+        Document::Absence(_)
+        | Document::Delegation(_)
+        | Document::Review(_)
+        | Document::ThirdParty(_)
+        | Document::DenyList(_)
+        | Document::Asset(_)
+        | Document::Lease(_)
+        | Document::Order(_)
+        | Document::Retention(_)
+        | Document::Float(_) => record(document, labels),
+    }
+}
+
+/// What the records of rule set 3 say.
+fn record(document: &Document, labels: &Labels) -> Fields {
+    let between = |from, until| vec![field("from", time(from)), field("until", time(until))];
+    match document {
+        Document::Absence(away) => between(away.from, away.until),
+        Document::Delegation(delegation) => {
+            let mut out =
+                vec![field("stands in", &delegation.to), field("in groups", names(&delegation.groups))];
+            out.extend(between(delegation.from, delegation.until));
+            out
+        }
+        Document::Review(review) => vec![
+            field("network", plain(&review.network)),
+            field("reviewed at", time(review.reviewed_at)),
+            field("business", labels.shown(&review.business)),
+            field("clients", labels.shown(&review.clients)),
+            field("speed, safety", labels.shown(&review.speed_and_safety)),
+            field("segregation", labels.shown(&review.segregation)),
+            field("offered", if review.offered { "yes" } else { "no" }),
+            field("signed by", names(&review.signatories)),
+        ],
+        Document::ThirdParty(party) => vec![
+            field("label", labels.shown(&party.label)),
+            field("attestation", party.attestation),
+            field("until", time(party.until)),
+        ],
+        Document::DenyList(list) => {
+            let source = field("from file", list.source);
+            let denied = list.addresses.iter().map(|address| field("denies", chunks(&plain(address))));
+            std::iter::once(source).chain(denied).collect()
+        }
+        Document::Asset(asset) => vec![field("held", if asset.enabled { "yes" } else { "no" })],
+        Document::Lease(lease) => vec![
+            field("for", names(&lease.people)),
+            field("until", time(lease.until)),
+            field("uses", lease.uses),
+        ],
+        Document::Order(order) => {
+            vec![field("label", labels.shown(&order.label)), field("order", order.order)]
+        }
+        Document::Retention(retention) => vec![field("years", retention.years)],
+        Document::Float(float) => vec![field("at most", sats(float.amount_max))],
+        _ => Vec::new(),
     }
 }
 

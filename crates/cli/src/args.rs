@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use custody::Hash;
-use custody::document::{DestinationKind, Grant, Model};
+use custody::document::{DestinationKind, Grant, Model, Tier, WalletState};
 use custody::effects::{Branch, OutPoint, Sats};
 use custody::name::Name;
 
 use crate::amount;
-use parse::{branch, grant, grouped_hash, hash, model, outpoint, txid, whose};
+use parse::{branch, grant, grouped_hash, hash, model, outpoint, tier, txid, wallet_state, whose};
 
 pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
@@ -400,6 +400,17 @@ pub(crate) enum Wallet {
         /// Custody model (DACS 2.2)
         #[arg(long, value_parser = model, value_name = "1|1P|2|2P|3")]
         model: Model,
+        /// Tier: hot, or warm, whose key is in use only while a lease is open
+        #[arg(long, value_parser = tier, default_value = "hot")]
+        tier: Tier,
+    },
+    /// Propose that a wallet is active, suspended, retired, or its key compromised
+    Set {
+        /// The wallet
+        id: Name,
+        /// active, suspended, retired or compromised
+        #[arg(value_parser = wallet_state)]
+        state: Option<WalletState>,
     },
 }
 
@@ -519,6 +530,12 @@ pub(crate) struct Part {
     /// Only payments that name this client
     #[arg(long)]
     pub(crate) client: Option<Name>,
+    /// Only payments on this network
+    #[arg(long, value_name = "CAIP2")]
+    pub(crate) network: Option<String>,
+    /// Only what this person asks for and approves
+    #[arg(long)]
+    pub(crate) person: Option<Name>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -70,6 +70,10 @@ impl State {
         if self.segregated(wallet) && self.client(&ask.client).is_none() {
             return Err(unknown(format!("there is no client {}", ask.client)));
         }
+        ensure(wallet.state.is_none(), Rule::KeyState, || {
+            format!("wallet {} is not active: it gives out no addresses", wallet.id)
+        })
+        .map_err(Fault::Rejected)?;
         let person = matches!(owner, Owner::Person(_));
         ensure(person || self.granted(&owner, Grant::Allocate), Rule::Grant, || {
             format!("{owner} is not enrolled to allocate addresses")

@@ -228,16 +228,17 @@ impl Policy {
     /// can be satisfied for. Who approves, and what left before, is not looked at.
     fn check_reachable(&self, ground: &Ground<'_>) -> Result<(), Refusal> {
         let book = Rulebook::new(self.clone());
+        let marks = Landmarks::of(self);
         let mut tries = 0u32;
         for rule in &self.rules {
             let mut example = None;
             let mut passes = false;
-            for subject in self.subjects(rule, ground.asset) {
+            for subject in marks.subjects(rule, ground.asset) {
                 tries = tries.saturating_add(1);
                 floor(tries <= TRIES_LIMIT, || {
                     format!("rule {}: the scopes are too intricate to say whether it lets anything pass", rule.id)
                 })?;
-                match book.obstacle(&subject, ground.now) {
+                match book.obstacle(rule, &subject, ground.now) {
                     None => {
                         passes = true;
                         break;
@@ -254,46 +255,67 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// What the rules of a policy tell requests apart by.
+struct Landmarks {
+    /// A wallet that no rule names, as most requests of a sound policy have one, then those that are named.
+    wallets: Vec<Name>,
+    /// The same of clients.
+    clients: Vec<Name>,
+    /// The amounts from which on some rule covers or denies, in order.
+    amounts: Vec<u64>,
+}
+
+impl Landmarks {
+    fn of(policy: &Policy) -> Self {
+        let all = |list: fn(&PolicyRule) -> Option<&Vec<Name>>| {
+            let named: BTreeSet<Name> = policy.rules.iter().filter_map(list).flatten().cloned().collect();
+            let free = (0u32..).filter_map(|i| Name::new(&format!("any-{i}"))).find(|n| !named.contains(n));
+            free.into_iter().chain(named.iter().cloned()).collect()
+        };
+        let amounts = policy.rules.iter().flat_map(|rule| {
+            let above = [rule.when.amount_max, Some(rule.require.amount_max)];
+            let above = above.into_iter().flatten().map(|max| max.0.saturating_add(1));
+            above.chain(rule.when.amount_min.map(|min| min.0))
+        });
+        Self {
+            wallets: all(|rule| rule.when.wallets.as_ref()),
+            clients: all(|rule| rule.when.clients.as_ref()),
+            amounts: amounts.collect::<BTreeSet<_>>().into_iter().collect(),
+        }
+    }
 
     /// Requests that stand for all that a rule covers, as far as other rules tell them apart.
     fn subjects<'a>(&'a self, rule: &'a PolicyRule, asset: &'a str) -> impl Iterator<Item = Subject> + 'a {
-        let names = |own: Option<&Vec<Name>>, others: fn(&PolicyRule) -> Option<&Vec<Name>>| {
-            own.cloned().unwrap_or_else(|| {
-                // A handle that no rule names first, as most requests of a sound policy are of that sort.
-                let named: BTreeSet<Name> = self.rules.iter().filter_map(others).flatten().cloned().collect();
-                let free = (0u32..).filter_map(|i| Name::new(&format!("any-{i}"))).find(|n| !named.contains(n));
-                free.into_iter().chain(named).collect()
-            })
-        };
-        let wallets = names(rule.when.wallets.as_ref(), |r| r.when.wallets.as_ref());
-        let clients = names(rule.when.clients.as_ref(), |r| r.when.clients.as_ref());
-        let kinds = rule.when.kinds.clone().unwrap_or_else(|| vec![RequestKind::Payment]);
-        let tiers = rule.when.tiers.clone().unwrap_or_else(|| Tier::ALL.to_vec());
-        let destinations = rule.when.destinations.clone().unwrap_or_else(|| DestinationKind::ALL.to_vec());
-        let least = rule.when.amount_min.unwrap_or_default().0.max(1);
-        let most = rule.when.amount_max.unwrap_or(Sats::MAX);
-        let edges = self.rules.iter().flat_map(|r| {
-            let above = [r.when.amount_max, Some(r.require.amount_max)];
-            let above = above.into_iter().flatten().map(|max| max.0.saturating_add(1));
-            above.chain(r.when.amount_min.map(|min| min.0))
-        });
-        let edges: BTreeSet<u64> = edges.filter(|edge| (least..=most.0).contains(edge)).collect();
-        let amounts: Vec<u64> = [least].into_iter().chain(edges).collect();
-        let lengths =
-            [kinds.len(), tiers.len(), destinations.len(), clients.len(), wallets.len(), amounts.len()];
-        let all = lengths.iter().fold(1usize, |all, length| all.saturating_mul(*length));
+        let when = &rule.when;
+        let wallets = when.wallets.as_ref().unwrap_or(&self.wallets);
+        let clients = when.clients.as_ref().unwrap_or(&self.clients);
+        let kinds = when.kinds.as_deref().unwrap_or(&[RequestKind::Payment]);
+        let tiers = when.tiers.as_deref().unwrap_or(Tier::ALL);
+        let destinations = when.destinations.as_deref().unwrap_or(DestinationKind::ALL);
+        let least = when.amount_min.unwrap_or_default().0.max(1);
+        let most = when.amount_max.unwrap_or(Sats::MAX).0;
+        let from = self.amounts.partition_point(|amount| *amount <= least);
+        let to = self.amounts.partition_point(|amount| *amount <= most);
+        let above = self.amounts.get(from..to).unwrap_or_default();
+        let own = [kinds.len(), tiers.len(), destinations.len(), clients.len(), wallets.len()];
+        let amounts = above.len().saturating_add(1);
+        let all = own.iter().fold(amounts, |all, length| all.saturating_mul(*length));
         (0..all).map_while(move |mut n| {
-            let kind = *pick(&mut n, &kinds)?;
+            let kind = *pick(&mut n, kinds)?;
             let pays = kind == RequestKind::Payment;
-            let (tier, to) = (*pick(&mut n, &tiers)?, *pick(&mut n, &destinations)?);
+            let (tier, to) = (*pick(&mut n, tiers)?, *pick(&mut n, destinations)?);
+            let (client, wallet) = (pick(&mut n, clients)?.clone(), pick(&mut n, wallets)?.clone());
+            let amount = n.checked_sub(1).map_or(Some(least), |n| above.get(n).copied())?;
             Some(Subject {
                 kind,
                 asset: asset.to_owned(),
                 tier,
                 destinations: pays.then_some(to).into_iter().collect(),
-                client: Some(pick(&mut n, &clients)?.clone()),
-                wallet: pick(&mut n, &wallets)?.clone(),
-                amount: Sats(*pick(&mut n, &amounts)?).min(if pays { Sats::MAX } else { Sats(0) }),
+                client: Some(client),
+                wallet,
+                amount: Sats(if pays { amount } else { 0 }),
             })
         })
     }
@@ -307,12 +329,13 @@ fn pick<'a, T>(n: &mut usize, list: &'a [T]) -> Option<&'a T> {
 }
 
 impl Rulebook {
-    /// What of the policy alone keeps such a request from ever passing.
-    fn obstacle(&self, subject: &Subject, now: u64) -> Option<String> {
+    /// What of the policy alone keeps such a request of a rule from ever passing.
+    fn obstacle(&self, own: &PolicyRule, subject: &Subject, now: u64) -> Option<String> {
         let rules = self.candidates(subject);
         // What depends on a rate may cover or not.
         let covers = |r: &&&PolicyRule| {
-            !(r.when.value_min.is_some() || r.when.value_max.is_some()) && r.when.covers(subject, None)
+            let fixed = r.when.value_min.is_none() && r.when.value_max.is_none();
+            (fixed || r.id == own.id) && r.when.covers(subject, None)
         };
         let mut hours: Option<Vec<(u64, u64)>> = None;
         for rule in rules.iter().filter(covers) {

@@ -92,6 +92,7 @@ impl State {
             transactions: Table::new("transaction"),
             charges: Table::new("charge"),
             spent: Table::new("spent"),
+            leases: Table::new("lease"),
             ripening: Table::new("ripening"),
             rulebook: None,
             slots: Table::new("slot"),
@@ -534,6 +535,7 @@ impl State {
             self.requests.put(&mut self.facts, *request, record);
         }
         self.charge_fee(authorise, &allowed);
+        self.use_lease(&allowed.wallet);
         self.transactions.put(&mut self.facts, allowed.effects.txid, id);
         let authorisation = Authorisation {
             requests: authorise.requests.clone(),

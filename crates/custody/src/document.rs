@@ -13,6 +13,9 @@ use crate::effects::{AccountKey, PinnedHeader};
 use crate::name::Name;
 use crate::policy::Policy;
 use crate::rates::Rates;
+use crate::records::{
+    Absence, Asset, Delegation, DenyList, Float, Lease, Order, Retention, Review, ThirdParty,
+};
 use crate::resharing::Resharing;
 
 /// A document.
@@ -51,6 +54,26 @@ pub enum Document {
     Resharing(Resharing),
     /// What assets are worth in a reference currency.
     Rates(Rates),
+    /// Somebody is away.
+    Absence(Absence),
+    /// Somebody stands in for another.
+    Delegation(Delegation),
+    /// The review of a custody model.
+    Review(Review),
+    /// Somebody who performs a part of custody.
+    ThirdParty(ThirdParty),
+    /// Addresses that are not paid.
+    DenyList(DenyList),
+    /// Whether an asset is held.
+    Asset(Asset),
+    /// Opens a key for a time.
+    Lease(Lease),
+    /// Reference to an order of an authority.
+    Order(Order),
+    /// For how long records are kept.
+    Retention(Retention),
+    /// Most that a hot wallet holds.
+    Float(Float),
 }
 
 /// The kind of a document.
@@ -89,6 +112,26 @@ pub enum Kind {
     Resharing,
     /// [`Document::Rates`].
     Rates,
+    /// [`Document::Absence`].
+    Absence,
+    /// [`Document::Delegation`].
+    Delegation,
+    /// [`Document::Review`].
+    Review,
+    /// [`Document::ThirdParty`].
+    ThirdParty,
+    /// [`Document::DenyList`].
+    DenyList,
+    /// [`Document::Asset`].
+    Asset,
+    /// [`Document::Lease`].
+    Lease,
+    /// [`Document::Order`].
+    Order,
+    /// [`Document::Retention`].
+    Retention,
+    /// [`Document::Float`].
+    Float,
 }
 
 /// What the mechanism does with one kind.
@@ -129,6 +172,16 @@ pub const TABLE: &[Row] = &[
     Row { since: 2, ..row(Kind::Client, true, true, true) },
     Row { since: 2, ..row(Kind::Resharing, true, true, true) },
     Row { since: 3, ..row(Kind::Rates, true, true, true) },
+    Row { since: 3, ..row(Kind::Absence, true, true, true) },
+    Row { since: 3, ..row(Kind::Delegation, true, true, true) },
+    Row { since: 3, ..row(Kind::Review, true, true, true) },
+    Row { since: 3, ..row(Kind::ThirdParty, true, true, true) },
+    Row { since: 3, ..row(Kind::DenyList, true, true, true) },
+    Row { since: 3, ..row(Kind::Asset, true, true, true) },
+    Row { since: 3, ..row(Kind::Lease, false, false, true) },
+    Row { since: 3, ..row(Kind::Order, true, true, true) },
+    Row { since: 3, ..row(Kind::Retention, true, true, true) },
+    Row { since: 3, ..row(Kind::Float, true, true, true) },
 ];
 
 impl Kind {
@@ -156,6 +209,16 @@ impl Kind {
             Self::Client => "client",
             Self::Resharing => "resharing",
             Self::Rates => "rates",
+            Self::Absence => "absence",
+            Self::Delegation => "delegation",
+            Self::Review => "review",
+            Self::ThirdParty => "third-party",
+            Self::DenyList => "deny-list",
+            Self::Asset => "asset",
+            Self::Lease => "lease",
+            Self::Order => "order",
+            Self::Retention => "retention",
+            Self::Float => "float",
         }
     }
 }
@@ -180,6 +243,16 @@ impl Document {
             Self::Client(_) => Kind::Client,
             Self::Resharing(_) => Kind::Resharing,
             Self::Rates(_) => Kind::Rates,
+            Self::Absence(_) => Kind::Absence,
+            Self::Delegation(_) => Kind::Delegation,
+            Self::Review(_) => Kind::Review,
+            Self::ThirdParty(_) => Kind::ThirdParty,
+            Self::DenyList(_) => Kind::DenyList,
+            Self::Asset(_) => Kind::Asset,
+            Self::Lease(_) => Kind::Lease,
+            Self::Order(_) => Kind::Order,
+            Self::Retention(_) => Kind::Retention,
+            Self::Float(_) => Kind::Float,
         }
     }
 
@@ -188,9 +261,10 @@ impl Document {
         let inside = match self {
             Self::Policy(policy) => policy.since(),
             Self::Machine(machine) if machine.grants.contains(&Grant::Observe) => 2,
-            Self::Wallet(wallet) if wallet.tier == Tier::Warm => 3,
+            Self::Wallet(wallet) if wallet.tier.is_leased() || wallet.state.is_some() => 3,
             Self::Wallet(wallet) if matches!(wallet.model, Model::OneP | Model::TwoP) => 2,
             Self::Person(person) if person.keys.iter().any(|key| !key.device.is_independent()) => 3,
+            Self::Destination(d) if d.owner.is_some() || d.proof.is_some() || d.third_party.is_some() => 3,
             Self::Destination(destination) => destination.kind.since(),
             Self::Ceremony(record) if record.recovery.is_some() => 2,
             _ => 1,
@@ -202,7 +276,7 @@ impl Document {
     /// (ceremony, resume, revocation) are versions of nothing: their own hash names them.
     pub fn subject(&self) -> String {
         match self {
-            Self::Policy(_) | Self::Header(_) | Self::Upgrade(_) => String::new(),
+            Self::Policy(_) | Self::Header(_) | Self::Upgrade(_) | Self::Retention(_) => String::new(),
             Self::Person(p) => p.id.to_string(),
             Self::Group(g) => g.id.to_string(),
             Self::Machine(m) => m.id.to_string(),
@@ -213,6 +287,15 @@ impl Document {
             Self::Client(c) => c.id.to_string(),
             Self::Resharing(r) => r.ceremony.to_string(),
             Self::Rates(r) => r.currency.to_string(),
+            Self::Absence(a) => a.person.to_string(),
+            Self::Delegation(d) => d.of.to_string(),
+            Self::Review(r) => r.model.word().to_string(),
+            Self::ThirdParty(t) => t.id.to_string(),
+            Self::DenyList(l) => l.id.to_string(),
+            Self::Asset(a) => a.asset.to_string(),
+            Self::Lease(l) => l.wallet.to_string(),
+            Self::Order(o) => o.id.to_string(),
+            Self::Float(f) => f.wallet.to_string(),
             Self::Ceremony(_) | Self::Resume(_) | Self::Revocation(_) => self.hash().to_string(),
         }
     }
@@ -361,6 +444,22 @@ pub struct Destination {
     pub address: String,
     /// Commitment to what people call it.
     pub label: Hash,
+    /// The client whose it is (since rule set 3, as all that follows).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Name>,
+    /// SHA-256 of what shows that it is whose it is said to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Hash>,
+    /// Who holds what is paid there, where that is somebody who performs custody for the institution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub third_party: Option<Name>,
+}
+
+impl Destination {
+    /// A destination about which nothing more is said.
+    pub fn new(id: Name, kind: DestinationKind, address: impl Into<String>, label: Hash) -> Self {
+        Self { id, kind, address: address.into(), label, owner: None, proof: None, third_party: None }
+    }
 }
 
 /// Somebody whose coins are held (since rule set 2).
@@ -394,6 +493,11 @@ impl Tier {
             Self::Warm => "warm",
         }
     }
+
+    /// Whether keys of this tier are in use only while a lease is open.
+    pub fn is_leased(self) -> bool {
+        self == Self::Warm
+    }
 }
 
 /// The custody model of a wallet (DACS 2.2).
@@ -416,6 +520,19 @@ pub enum Model {
     TwoP,
 }
 
+impl Model {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Two => "2",
+            Self::Three => "3",
+            Self::OneP => "1P",
+            Self::TwoP => "2P",
+        }
+    }
+}
+
 /// A wallet: one dealt account key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -430,6 +547,28 @@ pub struct Wallet {
     pub tier: Tier,
     /// Whose the coins are.
     pub model: Model,
+    /// What it may no longer do; active where nothing is said (since rule set 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<WalletState>,
+}
+
+impl Wallet {
+    /// An active wallet.
+    pub fn new(id: Name, ceremony: Hash, slot: u32, tier: Tier, model: Model) -> Self {
+        Self { id, ceremony, slot, tier, model, state: None }
+    }
+}
+
+/// Why a wallet is not active. Its key is kept and watched in every state (design §6).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WalletState {
+    /// Out of use for now.
+    Suspended,
+    /// Closed. A quorum opens it again to return what arrives late.
+    Retired,
+    /// Its key may be known: it pays own destinations alone, and is never active again.
+    Compromised,
 }
 
 /// One dealt account of a ceremony.

@@ -19,10 +19,16 @@ use crate::rule_set::RULE_SETS;
 /// CAIP-2 id of Bitcoin's regression test network, the one network that rule set 1 admits.
 pub const REGTEST: &str = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328";
 
-/// CAIP-2 ids of the networks for tests, whose coins have no value. Genesis admits no other network: rule
-/// set 2 demands recovery components, and a main network wants the whole policy on top of them.
+/// CAIP-2 ids of the networks for tests, whose coins have no value. Rule set 2, which demands recovery
+/// components, admits all of them.
 pub const TEST_NETWORKS: [&str; 3] =
     [REGTEST, "bip122:00000008819873e925422c1ff0f99f7c", "bip122:00000000da84f2bafbbc53dee25a72ae"];
+
+/// CAIP-2 id of Bitcoin, which rule set 3 admits: the whole policy stands under it.
+pub const MAINNET: &str = "bip122:000000000019d6689c085ae165831e93";
+
+/// All of them.
+pub const NETWORKS: [&str; 4] = [REGTEST, TEST_NETWORKS[1], TEST_NETWORKS[2], MAINNET];
 
 /// Most co-signers: agreement sends N² messages.
 pub const COSIGNERS_LIMIT: usize = 13;
@@ -163,9 +169,14 @@ impl Genesis {
         ensure(RULE_SETS.contains(&self.rules), Rule::RuleSet, || {
             format!("genesis: rule set {} is none that this program has ({RULE_SETS:?})", self.rules)
         })?;
-        let admitted = if self.rules < 2 { TEST_NETWORKS.get(..1) } else { TEST_NETWORKS.get(..) };
+        let network = self.network.as_str();
+        let admitted = match self.rules {
+            0..=1 => &[REGTEST][..],
+            2 => &TEST_NETWORKS[..],
+            _ => &NETWORKS[..],
+        };
         form(
-            admitted.is_some_and(|networks| networks.contains(&self.network.as_str())),
+            admitted.contains(&network),
             &format!("rule set {} admits the networks {admitted:?} alone", self.rules),
         )?;
         ensure(self.de_minimis <= DE_MINIMIS_CEILING, Rule::Floor, || {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::bytes::Hash;
 use crate::document::{
-    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Person, Slot, Wallet,
+    CeremonyRecord, CosignerCard, Destination, DestinationKind, Document, Grant, Group, Kind, Machine,
+    Person, Slot, Wallet, WalletState,
     activation_message, restore_message, verify,
 };
 use crate::effects::Decoder;
@@ -14,6 +15,7 @@ use crate::name::Name;
 use crate::adoption::Ground;
 use crate::decide::Rulebook;
 use crate::quorum::{Groups, seat};
+use crate::records::Record;
 use crate::rates::{RATES_LIMIT, RATES_VALIDITY_LIMIT_S, Rates, Value};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Approval, InForce, KeyRecord, Owner, Proposal, SlotRecord, Stage, State};
@@ -101,9 +103,14 @@ impl State {
     /// no longer matters.
     fn carried(&self, proposal: &Proposal, time: Option<u64>) -> bool {
         let Some((policy, hash)) = self.policy() else { return false };
+        let kind = proposal.document.kind();
         let counts = |(person, a): (&Name, &Approval)| {
             let key = self.key(&a.key).is_some_and(|k| k.revoked_at.is_none());
-            (key && a.decides == hash && time.is_none_or(|t| a.not_after >= t)).then(|| person.clone())
+            // Only what lifts freezes and revokes keys is carried by who is frozen: else one hostile person
+            // could stop all others (P17).
+            let stopped = kind.row().delayed && self.is_stopped(person);
+            let counts = key && !stopped && self.is_independent(&a.key) && a.decides == hash;
+            (counts && time.is_none_or(|t| a.not_after >= t)).then(|| person.clone())
         };
         let people: BTreeSet<Name> = proposal.approvals.iter().filter_map(counts).collect();
         let governance = policy.governance.get(&proposal.document.kind());
@@ -198,7 +205,17 @@ impl State {
             | Document::Destination(_)
             | Document::Header(_)
             | Document::Client(_)
-            | Document::Rates(_) => {}
+            | Document::Rates(_)
+            | Document::Absence(_)
+            | Document::Delegation(_)
+            | Document::Review(_)
+            | Document::ThirdParty(_)
+            | Document::DenyList(_)
+            | Document::Asset(_)
+            | Document::Order(_)
+            | Document::Retention(_)
+            | Document::Float(_) => {}
+            Document::Lease(lease) => self.leases.put(&mut self.facts, lease.wallet.clone(), 0),
         }
         let key = (document.kind(), document.subject());
         let hash = document.version(self.documents.get(&key).map(|old| old.hash));
@@ -268,10 +285,7 @@ impl State {
             Document::Person(person) => self.check_person(person),
             Document::Group(group) => self.check_group(group),
             Document::Machine(machine) => self.check_machine(machine),
-            Document::Destination(destination) => decoder
-                .address_script(&destination.address)
-                .map(|_| ())
-                .map_err(|e| Refusal::new(Rule::Document, e.to_string())),
+            Document::Destination(destination) => self.check_destination(destination, decoder),
             Document::Wallet(wallet) => self.check_wallet(wallet),
             Document::Ceremony(record) => self.check_ceremony(record, decoder),
             Document::Cosigner(card) => self.check_card(card),
@@ -297,6 +311,16 @@ impl State {
             }
             Document::Client(_) => Ok(()),
             Document::Rates(rates) => self.check_rates(rates),
+            Document::Absence(absence) => self.check_record(Record::Absence(absence), decoder),
+            Document::Delegation(delegation) => self.check_record(Record::Delegation(delegation), decoder),
+            Document::Review(review) => self.check_record(Record::Review(review), decoder),
+            Document::ThirdParty(party) => self.check_record(Record::ThirdParty(party), decoder),
+            Document::DenyList(list) => self.check_record(Record::DenyList(list), decoder),
+            Document::Asset(asset) => self.check_record(Record::Asset(asset), decoder),
+            Document::Lease(lease) => self.check_record(Record::Lease(lease), decoder),
+            Document::Order(_) => Ok(()),
+            Document::Retention(retention) => self.check_record(Record::Retention(retention), decoder),
+            Document::Float(float) => self.check_record(Record::Float(float), decoder),
             Document::Resharing(resharing) => self.check_resharing(resharing),
         }
     }
@@ -341,6 +365,20 @@ impl State {
         })
     }
 
+    fn check_destination(&self, destination: &Destination, decoder: &dyn Decoder) -> Result<(), Refusal> {
+        let script = decoder.address_script(&destination.address);
+        let script = script.map_err(|e| Refusal::new(Rule::Document, e.to_string()))?;
+        self.check_denied(&script, decoder)?;
+        let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
+        let owner = destination.owner.as_ref();
+        sound(owner.is_none_or(|owner| self.client(owner).is_some()), "its owner is no client in force")?;
+        let fits = owner.is_none() || destination.kind == DestinationKind::Client;
+        sound(fits, "only a destination of kind client has an owner")?;
+        let held = destination.third_party.is_none() || destination.kind == DestinationKind::Own;
+        sound(held, "only an own destination is held by a third party")?;
+        self.check_third_party(destination)
+    }
+
     /// What a policy is adopted for here.
     fn ground<'a>(&'a self, groups: &'a dyn Groups, rule_set: u32) -> Ground<'a> {
         Ground {
@@ -381,6 +419,24 @@ impl State {
             self.slot_of(wallet).is_some_and(|used| self.proved_everywhere(used)),
             "not every set of holders has proved yet that it can sign: wait for the signers",
         )?;
+        let old = self.wallet(&wallet.id);
+        if old.is_none() {
+            self.check_reviewed(wallet)?;
+            ensure(self.is_enabled(&self.asset), Rule::Enabled, || {
+                format!("{} is not held here: enable it first", self.asset)
+            })?;
+        }
+        let next = match (old.and_then(|old| old.state), wallet.state) {
+            (None, _) | (Some(WalletState::Suspended | WalletState::Retired), _) => old.is_some() || wallet.state.is_none(),
+            (Some(WalletState::Compromised), next) => next == Some(WalletState::Compromised),
+        };
+        ensure(next, Rule::KeyState, || {
+            "a wallet begins active, and one whose key may be known stays so: sweep it".into()
+        })?;
+        let tier = old.is_none_or(|old| old.tier == wallet.tier);
+        ensure(tier || self.clock.rules < 3, Rule::Document, || {
+            "a wallet stays in its tier: open another one".into()
+        })?;
         let same =
             self.wallet(&wallet.id).is_none_or(|w| (w.ceremony, w.slot) == (wallet.ceremony, wallet.slot));
         ceremony(same, "a wallet stays on its account: open another one")?;

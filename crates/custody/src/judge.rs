@@ -35,6 +35,7 @@ impl State {
         let effects =
             decoder.decode(&ask.transaction.raw.0).map_err(|e| Refusal::new(Rule::Shape, e.to_string()))?;
         self.check_repeated(&effects)?;
+        self.check_uses(wallet)?;
         let spent = self.check_inputs(&ask.transaction, &effects, wallet, account, decoder)?;
         let paid = Sats::sum(effects.outputs.iter().map(|o| o.amount));
         let fee = paid.and_then(|paid| spent.minus(paid));

@@ -39,6 +39,7 @@ mod permit;
 pub mod policy;
 pub mod quorum;
 pub mod rates;
+pub mod records;
 pub mod resharing;
 pub mod rule;
 pub mod rule_set;

@@ -62,7 +62,7 @@ impl State {
                 de_minimis_left: self.de_minimis_left(used.saturating_add(others)),
                 ..self.ask(charge.clone(), time)
             };
-            rules.push(self.permit(id, record, ask)?);
+            rules.push(self.permit(id, record, ask, decoder)?);
         }
         Ok((rules, charges))
     }
@@ -135,7 +135,13 @@ impl State {
     }
 
     /// Whether one request may be paid.
-    fn permit(&self, id: &Hash, record: &RequestRecord, ask: Ask) -> Result<Vec<Name>, Refusal> {
+    fn permit(
+        &self,
+        id: &Hash,
+        record: &RequestRecord,
+        ask: Ask,
+        decoder: &dyn Decoder,
+    ) -> Result<Vec<Name>, Refusal> {
         let request = &record.request;
         ensure(ask.time <= request.end, Rule::Ended, || {
             format!("the request ended at {}; renew it", request.end)
@@ -158,9 +164,26 @@ impl State {
         let book = book.ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
         let ask = Ask { approvals: self.given(record, ask.time), ..ask };
         self.check_frozen(record, &ask, book.policy())?;
+        self.check_key(request, &record.requester, ask.time)?;
+        self.check_paid(request, decoder)?;
         let rules = book.decide(&ask, self)?;
         self.check_proposers(request, &ask, book)?;
         Ok(rules)
+    }
+
+    /// Refuses what is paid to an address on a deny list, to a third party whose attestation ended, and any
+    /// payment in an asset that is not held here.
+    fn check_paid(&self, request: &Request, decoder: &dyn Decoder) -> Result<(), Refusal> {
+        ensure(request.is_cancel() || self.is_enabled(&self.asset), Rule::Enabled, || {
+            format!("{} is not held here any more: a quorum enables it", self.asset)
+        })?;
+        for destination in request.outputs.iter().filter_map(|o| self.destination(&o.destination)) {
+            let script = decoder.address_script(&destination.address);
+            let script = script.map_err(|e| Refusal::new(Rule::Outputs, e.to_string()))?;
+            self.check_denied(&script, decoder)?;
+            self.check_third_party(destination)?;
+        }
+        Ok(())
     }
 
     /// Nobody alone approves a payment to a destination that the same person proposed: either two people

@@ -125,6 +125,18 @@ rules! {
     PolicyIndependent = "policy.independent" since 3,
     /// The approvals have stood for the delay of the rule.
     PolicyDelay = "policy.delay" since 3,
+    /// No deny list in force names the address.
+    Denied = "policy.deny-list" since 3,
+    /// The asset is held here.
+    Enabled = "policy.asset" since 3,
+    /// A wallet that is suspended or closed pays nobody, one whose key may be known pays own destinations alone.
+    KeyState = "keys.state" since 3,
+    /// A key that is not hot signs while a lease is open, for those and as often as it says (ISO/TR 23576 9.3.7).
+    Leased = "keys.lease" since 3,
+    /// A wallet is opened on a custody model whose review is in force and not due (DACS MOD-00).
+    Reviewed = "MOD-00.reviewed" since 3,
+    /// What others hold for the institution is paid to them only while their attestation holds (DACS MOD-02).
+    ThirdParty = "MOD-02.third-party" since 3,
     /// Two people above de minimis, whatever the policy says (DACS OPS-06).
     TwoPeople = "floor.two-people",
     /// A policy that goes under a floor is not adopted.

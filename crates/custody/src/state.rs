@@ -311,6 +311,7 @@ pub struct State {
     pub(crate) transactions: Table<Hash, Hash>,
     pub(crate) charges: Table<(u64, Hash), Sats>,
     pub(crate) spent: Table<(u64, Hash, u32), Charge>,
+    pub(crate) leases: Table<Name, u32>,
     pub(crate) ripening: Table<(u64, Hash), ()>,
     pub(crate) rulebook: Option<Arc<Rulebook>>,
     pub(crate) slots: Table<(Hash, u32), SlotRecord>,
@@ -327,6 +328,10 @@ impl Groups for State {
             Document::Group(group) => Some(&group.members),
             _ => None,
         }
+    }
+
+    fn sits(&self, person: &Name, group: &Name) -> bool {
+        self.sits_now(person, group)
     }
 
 }

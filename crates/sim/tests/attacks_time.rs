@@ -141,7 +141,8 @@ impl Town {
             slots.get(&(ceremony, 0)).unwrap().proved.len()
         };
         assert!(self.cluster.run(10_000, |c| proved(c) == 3));
-        let wallet = Wallet { id: name("main"), ceremony, slot: 0, tier: Tier::Hot, model: Model::One };
+        let wallet = Wallet::new(name("main"), ceremony, 0, Tier::Hot, Model::One);
+        self.adopt("carol", fixtures::review(Model::One, self.cluster.now_s() - 60));
         self.adopt("carol", Document::Wallet(wallet));
         self.adopt("dave", destination("acme"));
         let request = custody::payment::Request {

@@ -121,7 +121,9 @@ fn two_of_three_sign_what_two_people_approved() {
     let proved =
         |c: &Cluster| c.cosigner(0).unwrap().final_state().slots().get(&(ceremony, 0)).unwrap().proved.len();
     assert!(cluster.run(10_000, |c| proved(c) == 3), "{:?}", cluster.said);
-    let wallet = Wallet { id: name("vault"), ceremony, slot: 0, tier: Tier::Hot, model: Model::One };
+    let wallet = Wallet::new(name("vault"), ceremony, 0, Tier::Hot, Model::One);
+    let now = cluster.now_s();
+    enact(&mut cluster, fixtures::review(Model::One, now - 60));
     enact(&mut cluster, Document::Wallet(wallet));
 
     // An address, a destination, coins.
@@ -139,12 +141,7 @@ fn two_of_three_sign_what_two_people_approved() {
             == 1)
     );
     let label = Label { salt: Hash([5; 32]), text: "supplier".into() };
-    let destination = Document::Destination(Destination {
-        id: name("supplier"),
-        kind: DestinationKind::Counterparty,
-        address: fixtures::regtest::address("supplier"),
-        label: label.commitment(),
-    });
+    let destination = Document::Destination(Destination::new(name("supplier"), DestinationKind::Counterparty, fixtures::regtest::address("supplier"), label.commitment()));
     enact(&mut cluster, destination.clone());
     let decoder = BitcoinDecoder::new(REGTEST).unwrap();
     let account = dealt.public.account.clone();

@@ -97,7 +97,8 @@ fn base() -> &'static Base {
             "{:?}",
             yard.cluster.said.iter().rev().take(12).collect::<Vec<_>>()
         );
-        let wallet = Wallet { id: name("main"), ceremony, slot: 0, tier: Tier::Hot, model: Model::One };
+        let wallet = Wallet::new(name("main"), ceremony, 0, Tier::Hot, Model::One);
+        yard.adopt("carol", fixtures::review(Model::One, yard.cluster.now_s() - 60));
         yard.adopt("carol", Document::Wallet(wallet));
         yard.adopt("dave", destination("acme"));
         let authorisation = yard.authorise(&account);

@@ -288,12 +288,7 @@ async fn a_destination_at_an_own_address_is_not_paid_whoever_signed() {
     town.post("gate", "/v1/addresses", "a", &json!({"wallet": "main", "client": "south"})).await.ok(202);
     let address = town.get("erp", "/v1/addresses").await.ok(200)["items"][0]["address"].clone();
     let request = town.world(|world| {
-        let destination = custody::document::Destination {
-            id: fixtures::name("ours"),
-            kind: custody::document::DestinationKind::Own,
-            address: address.as_str().unwrap().to_owned(),
-            label: fixtures::label("ours").commitment(),
-        };
+        let destination = custody::document::Destination::new(fixtures::name("ours"), custody::document::DestinationKind::Own, address.as_str().unwrap().to_owned(), fixtures::label("ours").commitment());
         let document = custody::document::Document::Destination(destination);
         world.adopt_as("dave", document, &["alice", "bob"]);
         Request { client: Some(fixtures::name("north")), ..world.request(&[("ours", 400_000)]) }
@@ -358,7 +353,7 @@ async fn coins_are_gathered_at_the_house_address_at_the_cost_of_the_house() {
             let script = world.decoder.own_script(&account, Branch::Change, index).unwrap();
             let address = world.decoder.address(&script).unwrap();
             let label = fixtures::label(id).commitment();
-            let destination = Destination { id: fixtures::name(id), kind, address: address.clone(), label };
+            let destination = Destination::new(fixtures::name(id), kind, address.clone(), label);
             world.adopt_as("dave", Document::Destination(destination), &["alice", "bob"]);
             address
         })

@@ -1,7 +1,7 @@
 //! Texts of the command line that are more than text; each error says how to write it.
 
 use custody::Hash;
-use custody::document::{DestinationKind, Grant, Model};
+use custody::document::{DestinationKind, Grant, Model, Tier, WalletState};
 use custody::effects::{Branch, OutPoint};
 
 pub(super) fn hash(text: &str) -> Result<Hash, String> {
@@ -37,6 +37,15 @@ pub(super) fn grant(text: &str) -> Result<Grant, String> {
 
 pub(super) fn whose(text: &str) -> Result<DestinationKind, String> {
     word(text)
+}
+
+pub(super) fn tier(text: &str) -> Result<Tier, String> {
+    word(text)
+}
+
+/// Nothing for `active`.
+pub(super) fn wallet_state(text: &str) -> Result<Option<WalletState>, String> {
+    if text == "active" { Ok(None) } else { word(text).map(Some) }
 }
 
 pub(super) fn model(text: &str) -> Result<Model, String> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use custody::document::{
-    Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Tier, Wallet,
+    Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Wallet,
 };
 use custody::name::{Label, Name};
 use keys::device::{DeviceKey, DevicePublic};
@@ -11,12 +11,13 @@ use rand_core::OsRng;
 use serde::Serialize;
 
 use super::genesis::PersonFile;
-use super::{emit, propose};
+use super::{emit, propose, propose_in};
 use crate::args;
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::home::{Home, read_json, write, write_json};
 use crate::secret::{new_passphrase, nonce};
+use crate::session::Session;
 
 #[derive(Serialize)]
 struct Made {
@@ -107,12 +108,21 @@ pub(crate) fn client(global: &Global, id: Name, name: &str) -> Result<()> {
 pub(crate) fn destination(global: &Global, command: args::Destination) -> Result<()> {
     let args::Destination::Add { id, address, of, label: text } = command;
     let label = label(&text);
-    let destination = Destination { id, kind: of, address, label: label.commitment() };
+    let destination = Destination::new(id, of, address, label.commitment());
     propose(global, Document::Destination(destination), &[label])
 }
 
 pub(crate) fn wallet(global: &Global, command: args::Wallet) -> Result<()> {
-    let args::Wallet::Open { id, ceremony, slot, model } = command;
-    let wallet = Wallet { id, ceremony, slot, tier: Tier::Hot, model };
-    propose(global, Document::Wallet(wallet), &[])
+    match command {
+        args::Wallet::Open { id, ceremony, slot, model, tier } => {
+            propose(global, Document::Wallet(Wallet::new(id, ceremony, slot, tier, model)), &[])
+        }
+        args::Wallet::Set { id, state } => {
+            let mut session = Session::online(global)?;
+            let wallet = session.replica.state().wallet(&id).cloned();
+            let unknown = || Failure::usage(format!("there is no wallet {id}"), "keyward status lists wallets");
+            let wallet = Wallet { state, ..wallet.ok_or_else(unknown)? };
+            propose_in(&mut session, Document::Wallet(wallet), &[])
+        }
+    }
 }

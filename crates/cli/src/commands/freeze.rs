@@ -72,7 +72,17 @@ fn scope(state: &State, part: Part) -> Result<Scope> {
             let known = state.client(&client).is_some();
             (Scope::Client(client), known)
         }
-        Part { asset: None, wallet: None, client: None } => return Ok(Scope::Everything),
+        Part { network: Some(network), .. } => {
+            let known = network == state.genesis().network;
+            (Scope::Network(network), known)
+        }
+        Part { person: Some(person), .. } => {
+            let known = state.person(&person).is_some();
+            (Scope::Person(person), known)
+        }
+        Part { asset: None, wallet: None, client: None, network: None, person: None } => {
+            return Ok(Scope::Everything);
+        }
     };
     let all = "keyward freeze without a part stops everything";
     if !known {
@@ -80,6 +90,9 @@ fn scope(state: &State, part: Part) -> Result<Scope> {
         let what = format!("{} is not in the log", covered(&scope));
         let next = format!("the asset here is {asset}; keyward status reads the log anew; {all}");
         return Err(Failure::usage(what, next));
+    }
+    if matches!(scope, Scope::Network(_) | Scope::Person(_)) && state.clock().rules < 3 {
+        return Err(Failure::usage("networks and people are frozen since rule set 3", all));
     }
     if state.clock().rules < 2 {
         return Err(Failure::usage("rule set 1 freezes everything or nothing", all));

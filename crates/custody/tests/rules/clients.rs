@@ -188,6 +188,7 @@ fn pay_under(scope: Scope, client: &str, index: u32) -> (World, Hash, Result<Has
     let mut world = World::segregated();
     let ceremony = world.state.wallet(&name("main")).unwrap().ceremony;
     world.activate_all(ceremony, 1, &Account::new(1));
+    world.adopt(fixtures::review(Model::One, world.time));
     world.adopt(world.wallet("spare", ceremony, 1));
     let coin = coin(&mut world, index);
     let request = world.asked(of(&world, client, 100_000));

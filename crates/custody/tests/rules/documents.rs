@@ -39,14 +39,18 @@ fn in_force(world: &World, document: &Document) -> bool {
 
 #[test]
 fn the_table_has_every_kind_once() {
-    for (rule_set, genesis) in [(1, fixtures::genesis()), (2, fixtures::newest())] {
+    for (rule_set, genesis) in [(1, fixtures::genesis()), (2, fixtures::second()), (3, fixtures::newest())] {
         let world = samples::world(genesis);
         let kinds: Vec<Kind> = samples::documents(&world).iter().map(Document::kind).collect();
         let rows = TABLE.iter().filter(|row| row.since <= rule_set);
         assert_eq!(rows.map(|row| row.kind).collect::<Vec<_>>(), kinds);
     }
     for row in TABLE {
-        let since = if matches!(row.kind, Kind::Client | Kind::Resharing) { 2 } else { 1 };
+        let since = match row.kind {
+            Kind::Client | Kind::Resharing => 2,
+            kind if kind >= Kind::Rates => 3,
+            _ => 1,
+        };
         assert_eq!((row.kind.row().kind, row.since), (row.kind, since));
     }
 }

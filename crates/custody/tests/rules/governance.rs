@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use custody::SLOTS_LIMIT;
 use custody::document::{CeremonyRecord, Document, Kind, Recovery, Upgrade};
 use custody::effects::Sats;
-use custody::genesis::{COSIGNERS_LIMIT, Genesis, Numbers, TEST_NETWORKS};
+use custody::genesis::{COSIGNERS_LIMIT, Genesis, MAINNET, Numbers, TEST_NETWORKS};
 use custody::rule::Rule;
 use custody::rule_set::rule_set_hash;
 use custody::state::{Stage, State};
@@ -404,9 +404,18 @@ fn the_networks_of_a_rule_set() {
         assert_eq!(of(genesis()).is_ok(), network == TEST_NETWORKS[0], "{network}");
         assert!(Genesis { network: network.into(), ..newest() }.asset().ends_with("/slip44:1"));
     }
-    for main in ["bip122:000000000019d6689c085ae165831e93", "bip122:000000000933ea01ad0ee984209779ba", ""] {
-        refused(Genesis { network: main.into(), ..newest() }.check(), Rule::Form);
+    for (network, genesis) in [(MAINNET, genesis()), (MAINNET, fixtures::second()), ("bip122:0", newest())] {
+        refused(Genesis { network: network.into(), ..genesis }.check(), Rule::Form);
     }
+    // The main network comes with the whole policy, and its documents wait a day.
+    let main = |delay_s| Genesis {
+        network: MAINNET.into(),
+        policy: fixtures::policy_of(custody::rule_set::NEWEST, &[fixtures::rule()], delay_s),
+        ..newest()
+    };
+    main(fixtures::DAY).check().unwrap();
+    assert!(main(fixtures::DAY).asset().ends_with("/slip44:0"));
+    refused(main(fixtures::DAY - 1).check(), Rule::Floor);
 }
 
 #[test]
@@ -420,7 +429,7 @@ fn genesis_is_refused_when_anything_in_it_is_wrong() {
     };
     let changes: [Change<'_>; 21] = [
         (Rule::Form, &|g| g.version = 2),
-        (Rule::Form, &|g| g.network = "bip122:000000000019d6689c085ae165831e93".into()),
+        (Rule::Form, &|g| g.network = MAINNET.into()),
         (Rule::Floor, &|g| g.de_minimis = Sats(100_001)),
         (Rule::Committee, &|g| g.faulty = 0),
         (Rule::Committee, &|g| g.threshold = 1),

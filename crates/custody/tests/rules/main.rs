@@ -1,14 +1,17 @@
 //! The rules, from outside: every rule that this crate enforces allows and denies something here, and
 //! the attacks on statements, documents, policy, payments, reductions and batches fail by their rule.
 
+mod adoption;
 mod anchors;
 mod batches;
 mod clients;
 mod documents;
 mod golden;
 mod governance;
+mod limits;
 mod payments;
 mod policy;
+mod records;
 mod reductions;
 mod register;
 mod resharing;

@@ -368,9 +368,12 @@ fn deny_floor_adoption() {
         rejected(world.propose("alice", Document::Policy(policy)), Rule::Floor);
     }
     // Each rule set asks for all of its kinds.
-    let mut world = World::open(fixtures::newest());
+    let mut world = World::open(fixtures::second());
     rejected(world.propose("alice", Document::Policy(policy(&[rule()], 0))), Rule::Floor);
     world.propose("alice", Document::Policy(fixtures::policy_of(2, &[rule()], 0))).unwrap();
+    let mut world = World::open(fixtures::newest());
+    rejected(world.propose("alice", Document::Policy(fixtures::policy_of(2, &[rule()], 0))), Rule::Floor);
+    world.propose("alice", Document::Policy(fixtures::policy_of(3, &[rule()], 0))).unwrap();
 }
 
 /// On networks where coins have a value a delay has a floor of a day.

@@ -155,13 +155,8 @@ impl Scene {
         let mut scene = Self::bare_on(genesis);
         scene.deal();
         scene.prove(scene.ceremony, [["s1", "s2"], ["s1", "s3"], ["s2", "s3"]]);
-        let wallet = Wallet {
-            id: name("main"),
-            ceremony: scene.ceremony,
-            slot: 0,
-            tier: Tier::Hot,
-            model: Model::One,
-        };
+        let wallet = Wallet::new(name("main"), scene.ceremony, 0, Tier::Hot, Model::One);
+        scene.adopt("bob", fixtures::review(Model::One, scene.world.time));
         scene.adopt("bob", Document::Wallet(wallet));
         scene.adopt("dave", destination("acme"));
         scene.adopt("dave", destination("other"));

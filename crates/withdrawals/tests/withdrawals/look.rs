@@ -272,13 +272,13 @@ fn shares_stay_when_a_destination_changes() {
     assert!(before == [667, 333] || before == [666, 334], "{before:?}");
     world.adopt_as(
         "dave",
-        Document::Destination(Destination {
-            id: name("acme"),
-            kind: DestinationKind::Counterparty,
+        Document::Destination(Destination::new(
+            name("acme"),
+            DestinationKind::Counterparty,
             // The example of BIP-173 as regtest writes it: a shorter script.
-            address: "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".into(),
-            label: fixtures::label("acme").commitment(),
-        }),
+            "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".into(),
+            fixtures::label("acme").commitment(),
+        )),
         &["alice", "bob"],
     );
     let record = world.state.requests().get(&two).unwrap();
