@@ -7,18 +7,21 @@
 //! gives the bytes.
 
 mod entry;
+mod observed;
 mod rules;
 mod status;
 
 use std::collections::BTreeMap;
 
 use custody::name::Name;
+use custody::state::{Owner, State};
 use custody::{Hash, PublicKey};
 
 pub use entry::{
     Answer, CHALLENGE_FORMAT, Challenge, Component, ComponentId, Document, Drill, ENTRY_FORMAT, Entry,
     Failed, Medium, PAYLOAD_TYPE, Review, SealChange, Set, SignedEntry, Site, What,
 };
+pub use observed::{Change, Recorded, changes};
 pub use rules::RegisterError;
 pub use status::{
     DRILL_INTERVAL_S, HEALTH_INTERVAL_S, Intervals, NOTICE_S, REVIEW_INTERVAL_S, Row, Standing,
@@ -50,12 +53,27 @@ pub struct Signer {
     pub revoked_at: Option<u64>,
 }
 
+impl Signer {
+    /// The person whose key this is in the log; nothing for keys of machines and co-signers, who enter nothing.
+    pub fn of(state: &State, key: &Hash) -> Option<Self> {
+        let record = state.key(key)?;
+        match &record.owner {
+            Owner::Person(person) => {
+                Some(Self { person: person.clone(), public: record.public, revoked_at: record.revoked_at })
+            }
+            Owner::Machine(_) | Owner::Cosigner(_) => None,
+        }
+    }
+}
+
 /// What the entries of a register come to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Register {
     genesis: Hash,
     head: Hash,
     size: u64,
+    /// Of all lines with their ends.
+    bytes: usize,
     last_at: u64,
     sets: BTreeMap<Hash, SetState>,
     drills: Vec<Hash>,
@@ -111,6 +129,7 @@ impl Register {
             genesis,
             head: genesis,
             size: 0,
+            bytes: 0,
             last_at: 0,
             sets: BTreeMap::new(),
             drills: Vec::new(),
@@ -142,17 +161,48 @@ impl Register {
             register.push(line, signer).map_err(|error| error.at(number))?;
             rest = after.get(1..).unwrap_or_default();
         }
-        // An entry of the future would put every due date off.
-        if register.last_at > now.saturating_add(CLOCK_TOLERANCE_S) {
-            return Err(RegisterError::Future { last: register.last_at, now });
+        register.not_ahead_of(now)?;
+        Ok(register)
+    }
+
+    /// The register with these lines more, without their ends, each judged as by [`Register::read`]. What was read
+    /// before is not read again.
+    ///
+    /// # Errors
+    /// The first entry that is wrong, by its number.
+    pub fn extended<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a [u8]>,
+        signer: &dyn Fn(&Hash) -> Option<Signer>,
+    ) -> Result<Self, RegisterError> {
+        let mut register = self.clone();
+        for line in lines {
+            let number = register.size.saturating_add(1);
+            register.push(line, signer).map_err(|error| error.at(number))?;
         }
         Ok(register)
+    }
+
+    /// Whether the last entry is one of now or before, as far as clocks agree: one of the future would put every due
+    /// date off.
+    ///
+    /// # Errors
+    /// [`RegisterError::Future`].
+    pub fn not_ahead_of(&self, now: u64) -> Result<(), RegisterError> {
+        if self.last_at > now.saturating_add(CLOCK_TOLERANCE_S) {
+            return Err(RegisterError::Future { last: self.last_at, now });
+        }
+        Ok(())
     }
 
     /// Takes one line, without its end.
     fn push(&mut self, line: &[u8], signer: &dyn Fn(&Hash) -> Option<Signer>) -> Result<(), RegisterError> {
         if line.len() > ENTRY_LIMIT_BYTES {
             return Err(RegisterError::Long(line.len()));
+        }
+        let bytes = self.bytes.saturating_add(line.len()).saturating_add(1);
+        if bytes > REGISTER_LIMIT_BYTES {
+            return Err(RegisterError::Long(bytes));
         }
         let SignedEntry { entry, signature } = custody::canon::decode(line)?;
         let by = signer(&entry.by).ok_or(RegisterError::Signer(entry.by))?;
@@ -163,7 +213,7 @@ impl Register {
             return Err(RegisterError::Signature(by.person));
         }
         self.apply(&entry, &by.person)?;
-        self.head = Hash::sha256(line);
+        (self.head, self.bytes) = (Hash::sha256(line), bytes);
         Ok(())
     }
 
@@ -212,5 +262,22 @@ impl Register {
     /// The number of the seal around a component.
     pub fn seal(&self, set: &Hash, component: ComponentId) -> Option<&str> {
         Some(&self.sets.get(set)?.components.get(&component)?.seal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decades of entries are not written here: their count is.
+    #[test]
+    fn a_register_on_both_sides_of_its_limit() {
+        let line = [b'x'; 10];
+        let with = |bytes: usize| {
+            let full = Register { bytes, ..Register::new(Hash([9; 32])) };
+            full.extended([line.as_slice()], &|_| None).unwrap_err().to_string()
+        };
+        assert!(with(REGISTER_LIMIT_BYTES - 11).contains("not an entry"), "it would fit");
+        assert!(with(REGISTER_LIMIT_BYTES - 10).contains(&format!("{} bytes", REGISTER_LIMIT_BYTES + 1)));
     }
 }

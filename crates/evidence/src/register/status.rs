@@ -4,7 +4,7 @@ use std::fmt;
 
 use custody::Hash;
 use custody::name::Name;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ANSWER_LIMIT_S, Asked, ComponentId, Document, Medium, Register, SetState};
 
@@ -41,7 +41,7 @@ impl Default for Intervals {
 }
 
 /// How a thing stands, from good to bad.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// Nothing is to be done.
@@ -81,6 +81,8 @@ impl Standing {
 /// One thing that a requirement asks for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Row {
+    /// What the row is about, the same from day to day: `REC-09/1.2/paper/` and the set.
+    pub id: String,
     /// The id of the requirement, such as `REC-09`.
     pub requirement: &'static str,
     /// The set, by the hash of the report that made it.
@@ -109,11 +111,27 @@ fn id<S: serde::Serializer>(id: &Option<ComponentId>, s: S) -> Result<S::Ok, S::
     }
 }
 
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.requirement, self.standing)?;
+        if let Some(component) = self.component {
+            write!(f, "{component} ")?;
+        }
+        f.write_str(&self.what)?;
+        if let Some(holder) = &self.holder {
+            write!(f, " ({holder})")?;
+        }
+        self.why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
+    }
+}
+
 impl Row {
-    fn new(requirement: &'static str, what: impl Into<String>) -> Self {
+    fn new(requirement: &'static str, subject: &str, set: Option<Hash>, what: impl Into<String>) -> Self {
+        let of = set.map(|set| format!("/{set}")).unwrap_or_default();
         Self {
+            id: format!("{requirement}/{subject}{of}"),
             requirement,
-            set: None,
+            set,
             component: None,
             holder: None,
             site: None,
@@ -151,7 +169,7 @@ impl Register {
                 Document::RecoveryRunbook => "REC-02",
                 Document::ContinuityPlan => "REC-05",
             };
-            let row = Row::new(requirement, format!("{document} reviewed"));
+            let row = Row::new(requirement, "reviewed", None, format!("{document} reviewed"));
             match (self.reviews.get(&document), first) {
                 (Some(at), _) => rows.push(row.due(at.saturating_add(intervals.review_s), now)),
                 // It has to be there as soon as there is something to recover.
@@ -167,25 +185,26 @@ impl Register {
         let set = Some(state.set.report);
         for requirement in ["REC-02", "REC-05"] {
             let failed = state.drill_failed_at.map(|_| "the last drill failed".to_owned());
-            let row = Row { set, ..Row::new(requirement, "recovery rehearsed") };
+            let row = Row::new(requirement, "rehearsed", set, "recovery rehearsed");
             rows.push(row.due(state.drilled_at.saturating_add(intervals.drill_s), now).failed(failed));
         }
         for made in &state.set.components {
             let Some(component) = state.components.get(&made.component) else { continue };
-            let of = |requirement, what: String| Row {
-                set,
+            let of = |requirement, subject: &str, what: String| Row {
                 component: Some(made.component),
                 holder: Some(made.holder.clone()),
                 site: Some(made.site.clone()),
-                ..Row::new(requirement, what)
+                ..Row::new(requirement, subject, set, what)
             };
             let alarm = component.alarm.as_ref();
             let alarm = alarm.map(|_| "another seal was found: prove the component on both media".to_owned());
-            rows.push(of("REC-03", format!("{}, seal {}", made.container, component.seal)).failed(alarm));
+            let id = made.component.to_string();
+            let sealed = format!("{}, seal {}", made.container, component.seal);
+            rows.push(of("REC-03", &id, sealed).failed(alarm));
             for (medium, check) in &component.media {
                 let failed = check.failed.as_ref().map(|(_, why)| why.clone());
                 let failed = failed.or_else(|| self.unanswered(state, made.component, *medium, now));
-                let row = of("REC-09", format!("whole on {medium}"));
+                let row = of("REC-09", &format!("{id}/{medium}"), format!("whole on {medium}"));
                 rows.push(row.due(check.whole_at.saturating_add(intervals.health_s), now).failed(failed));
             }
         }
