@@ -9,7 +9,10 @@ use custody::payment::Allocate;
 use custody::state::{Owner, State};
 use custody::statement::Envelope;
 use deposits::Own;
-use ledger::{Books, Reconciliation};
+use ledger::{Books, DatabaseError, Reconciliation};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The server, as the interface sees it. Calls may block for milliseconds: they run outside of the
 /// asynchronous runtime where they take a lock.
@@ -58,6 +61,19 @@ pub trait House: Send + Sync + 'static {
     /// Why that cannot be done now.
     fn reconcile(&self) -> Result<Vec<Reconciliation>, String>;
 
+    /// The register of recovery components as people published it, and how everything in it stands now.
+    ///
+    /// # Errors
+    /// Why it cannot be read now.
+    fn recovery(&self) -> Result<Recovery, NotTaken>;
+
+    /// Takes the next entries of that register, in order; those that are there are passed over. All of them are taken,
+    /// durably, or none.
+    ///
+    /// # Errors
+    /// See [`NotTaken`].
+    fn publish(&self, entries: &[Value]) -> Result<Recovery, NotTaken>;
+
     /// The own clock, seconds since 1970.
     fn now(&self) -> u64;
 }
@@ -80,4 +96,76 @@ pub struct Caller {
     pub owner: Owner,
     /// The key of the connection.
     pub tls: Hash,
+}
+
+/// The register of recovery components, as people published it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Recovery {
+    /// How many entries there are.
+    pub entries: u64,
+    /// The hash of the last one, 64 hex digits; of genesis before there is one.
+    #[schema(value_type = String)]
+    pub head: Hash,
+    /// What it asks for, and how that stands.
+    pub rows: Vec<RecoveryRow>,
+}
+
+/// One thing that the register asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct RecoveryRow {
+    /// What it is about, the same from day to day.
+    #[schema(example = "REC-09/1.2/paper/7d1a8e0b…")]
+    pub id: String,
+    /// The requirement.
+    #[schema(example = "REC-09")]
+    pub requirement: String,
+    /// The set of components, by the hash of the report that made it.
+    #[schema(value_type = Option<String>)]
+    pub set: Option<Hash>,
+    /// The component.
+    #[schema(example = "1.2")]
+    pub component: Option<String>,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// Where it lies.
+    pub site: Option<String>,
+    /// What it is, in words.
+    #[schema(example = "whole on paper")]
+    pub what: String,
+    /// `ok`, `due`, `overdue` or `failed`.
+    pub standing: String,
+    /// Until when it has to be done.
+    #[serde(serialize_with = "instant")]
+    #[schema(value_type = Option<String>)]
+    pub due_at: Option<u64>,
+    /// What is wrong.
+    pub why: Option<String>,
+    /// The row as a sentence for operators, if it is overdue or failed.
+    pub alarm: Option<String>,
+}
+
+fn instant<S: Serializer>(at: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+    at.map(crate::time::rfc3339).serialize(to)
+}
+
+/// Why entries of the register were not taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotTaken {
+    /// An entry of this number is there, and is another one.
+    Other {
+        /// Its number, from 1.
+        number: u64,
+        /// The hash of the entry that is there.
+        here: Hash,
+        /// The hash of the entry that was sent.
+        sent: Hash,
+    },
+    /// The entries after this number are missing, before those that were sent.
+    Gap(u64),
+    /// The register does not take an entry, for this reason.
+    Refused(String),
+    /// The register in the books cannot be read now, for this reason.
+    Unreadable(String),
+    /// The books. What was sent may be there.
+    Books(DatabaseError),
 }

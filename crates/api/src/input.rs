@@ -78,6 +78,34 @@ impl<S: Sync> FromRequest<S> for Write {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        Self::within(request, BODY_LIMIT_BYTES).await
+    }
+}
+
+/// A [`Write`] whose body may have `LIMIT` bytes.
+pub(crate) struct Large<const LIMIT: usize>(pub(crate) Write);
+
+impl<S: Sync, const LIMIT: usize> FromRequest<S> for Large<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        Write::within(request, LIMIT).await.map(Self)
+    }
+}
+
+async fn bytes(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes().to_vec()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let why = format!("the body is over {limit} bytes");
+            Err(Problem::new(Code::BodyTooLarge, why))
+        }
+        Err(_) => Err(Problem::new(Code::BodyNotJson, "the body broke off")),
+    }
+}
+
+impl Write {
+    async fn within(request: Request, limit: usize) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let path = format!("{} {}", parts.method, parts.uri.path());
         if let Some(query) = parts.uri.query() {
@@ -92,22 +120,9 @@ impl<S: Sync> FromRequest<S> for Write {
             }
             None => None,
         };
-        Ok(Self { caller: caller(&parts)?, path, key, body: bytes(body).await? })
+        Ok(Self { caller: caller(&parts)?, path, key, body: bytes(body, limit).await? })
     }
-}
 
-async fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
-    match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let why = format!("the body is over {BODY_LIMIT_BYTES} bytes");
-            Err(Problem::new(Code::BodyTooLarge, why))
-        }
-        Err(_) => Err(Problem::new(Code::BodyNotJson, "the body broke off")),
-    }
-}
-
-impl Write {
     /// The body. Nothing at all stands for an object without fields.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body = if self.body.is_empty() { b"{}".as_slice() } else { &self.body };

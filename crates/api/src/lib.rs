@@ -21,7 +21,7 @@ mod sign;
 mod time;
 mod view;
 
-pub use house::{Caller, ChainStatus, House};
+pub use house::{Caller, ChainStatus, House, NotTaken, Recovery, RecoveryRow};
 pub use https::{
     ALERT_DEADLINE, Admit, BODY_DEADLINE, CONNECTION_LIFETIME, HANDSHAKE_DEADLINE, HEAD_DEADLINE, HttpsError,
     HttpsListener, LAST_ANSWER_DEADLINE, Limits, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_KEY, MAX_HANDSHAKES,
@@ -31,3 +31,4 @@ pub use input::{BODY_LIMIT_BYTES, DEPTH_LIMIT, KEY_LIMIT_BYTES};
 pub use page::{PAGE_DEFAULT, PAGE_LIMIT};
 pub use problem::{Code, Fault};
 pub use router::{answer, openapi, router};
+pub use routes::recovery::{ENTRIES_BODY_LIMIT_BYTES, ENTRIES_LIMIT, ENTRIES_PAGE_BYTES};

@@ -78,7 +78,7 @@ codes! {
     /// Only people may do this.
     CallerPerson = "caller.person", 403, Caller, false, "let a person do it with keyward";
     /// The body is larger than the limit.
-    BodyTooLarge = "body.too-large", 413, Caller, false, "send at most 65536 bytes";
+    BodyTooLarge = "body.too-large", 413, Caller, false, "send at most as many bytes as the detail names";
     /// The body is nested deeper than the limit.
     BodyTooDeep = "body.too-deep", 400, Caller, false, "nest objects and lists at most 16 deep";
     /// The body is not JSON.
@@ -171,12 +171,20 @@ codes! {
     DepositSecondPerson = "deposit.second-person", 409, Caller, false, "let a second person release it";
     /// The address is retired already.
     AddressRetired = "address.retired", 409, Caller, false, "nothing is left to do";
+    /// Another entry of this number is in the register of recovery components.
+    RecoveryFork = "recovery.fork", 409, Caller, false, "put your register aside, fetch this one (keyward recovery fetch), and enter anew what only yours has";
+    /// Entries before the first one that was sent are missing.
+    RecoveryGap = "recovery.gap", 409, Caller, false, "send the entries from the one on that the detail names";
+    /// The register of recovery components does not take the entry.
+    RecoveryRefused = "recovery.refused", 422, Caller, false, "verify your register with keyward recovery status, and send it as it was written";
     /// Somebody else changed the same thing in this moment.
     Conflict = "conflict", 409, Server, true, "read it again, and decide anew";
     /// The server did not take the statement. What it belongs to is kept in the books.
     LogBusy = "log.busy", 503, Server, true, "send the same again with the same key";
     /// Books and network cannot be compared now.
     ReconcileUnavailable = "reconcile.unavailable", 503, Network, true, "wait until the node is followed, as GET /v1/status says";
+    /// The register of recovery components in the books does not verify here.
+    RecoveryUnreadable = "recovery.unreadable", 503, Server, true, "wait until the server has the whole log; if it lasts, verify the books with keyward ledger verify";
     /// The books did not answer: what was asked may have been done.
     BooksUnavailable = "books.unavailable", 503, Server, true, "send the same again with the same key: it is done once";
     /// The server failed.

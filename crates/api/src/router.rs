@@ -26,8 +26,8 @@ use crate::house::{Caller, House};
 use crate::input::KEY_LIMIT_BYTES;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::routes::{
-    accounts, addresses, balances, clients, deposits, destinations, reconciliations, statement, status,
-    transfers, withdrawals,
+    accounts, addresses, balances, clients, deposits, destinations, reconciliations, recovery, statement,
+    status, transfers, withdrawals,
 };
 use crate::view::Desk;
 
@@ -110,6 +110,8 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(transfers::list, transfers::create))
         .routes(routes!(transfers::get))
         .routes(routes!(reconciliations::list, reconciliations::create))
+        .routes(routes!(recovery::get))
+        .routes(routes!(recovery::list, recovery::publish))
         .routes(routes!(status::get))
         .routes(routes!(served))
 }
@@ -218,9 +220,9 @@ impl Surround {
     info(
         title = "Keyward",
         description = "Clients, accounts, addresses, destinations, deposits, withdrawals and transfers of a \
-            Keyward deployment. Whoever calls is authenticated by a client certificate. Amounts are decimal strings of base \
+            Keyward deployment, and its register of recovery components. Whoever calls is authenticated by a client certificate. Amounts are decimal strings of base \
             units; assets are CAIP-19, networks CAIP-2; times are RFC 3339 in UTC; errors are RFC 9457. Every write \
-            takes an idempotency key. What moves coins is a statement that a person or a machine signs: see \
+            but the publication of that register takes an idempotency key. What moves coins is a statement that a person or a machine signs: see \
             docs/api.md.",
     ),
     components(schemas(ProblemBody)),
@@ -235,6 +237,7 @@ impl Surround {
         (name = "withdrawals", description = "What leaves"),
         (name = "transfers", description = "What moved in the books"),
         (name = "reconciliations", description = "Books against network"),
+        (name = "recovery", description = "What there is to recover keys with"),
         (name = "server", description = "The server itself"),
     ),
 )]
@@ -267,7 +270,8 @@ fn complete(document: &mut OpenApi) {
         }
         for operation in [&mut item.put, &mut item.post].into_iter().flatten() {
             let id = operation.operation_id.as_deref().unwrap_or_default();
-            if id == "reconcile" {
+            // The one writes nothing, the other what names itself.
+            if ["reconcile", "publishRecoveryEntries"].contains(&id) {
                 continue;
             }
             // Trying a withdrawal, and asking what a cancel or a renewal must say, write nothing.

@@ -7,6 +7,7 @@ pub(crate) mod clients;
 pub(crate) mod deposits;
 pub(crate) mod destinations;
 pub(crate) mod reconciliations;
+pub(crate) mod recovery;
 pub(crate) mod statement;
 pub(crate) mod status;
 pub(crate) mod transfers;

@@ -34,11 +34,15 @@ pub enum RecordKind {
     Cursor,
     /// A comparison of the books with the network.
     Reconciliation,
+    /// An entry of the register of recovery components, by its number. Its body is the line of the register.
+    RecoveryEntry,
+    /// How a thing stands that the register asks for: due, overdue, failed.
+    RecoveryRow,
 }
 
 impl RecordKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Wallet,
         Self::Client,
         Self::Address,
@@ -49,6 +53,8 @@ impl RecordKind {
         Self::IdempotencyKey,
         Self::Cursor,
         Self::Reconciliation,
+        Self::RecoveryEntry,
+        Self::RecoveryRow,
     ];
 
     /// The word in the database and in JSON.
@@ -64,6 +70,8 @@ impl RecordKind {
             Self::IdempotencyKey => "idempotency-key",
             Self::Cursor => "cursor",
             Self::Reconciliation => "reconciliation",
+            Self::RecoveryEntry => "recovery-entry",
+            Self::RecoveryRow => "recovery-row",
         }
     }
 

@@ -90,7 +90,7 @@ impl Bookkeeping {
             setting,
         )
         .map_err(|error| RunError::Api(error.to_string()))?;
-        let counter = Counter::new(Arc::clone(desk), books, clerk.own());
+        let counter = Counter::new(Arc::clone(desk), books, clerk.own(), clerk.shelf());
         let router = api::router(Arc::new(counter));
         let https = setup.api.map(|address| https(desk, setup, address, &router)).transpose()?;
         let tunnel = Tunnel { router, runtime: runtime.handle().clone() };

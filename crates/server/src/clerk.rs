@@ -1,5 +1,6 @@
 //! The clerk: one thread that keeps the books. It follows the chain for deposits, takes withdrawals from
-//! request to settlement, compares books and network, asks for consolidations, and writes the observation log.
+//! request to settlement, compares books and network, asks for consolidations, looks at what recovery needs, and
+//! writes the observation log.
 //!
 //! Whatever it knows it can make anew from the log, the node and the books. It may be killed at any point,
 //! and several replicas may work on one database: each posting names the versions that it follows, so of
@@ -10,6 +11,7 @@ mod consolidate;
 pub(crate) mod deposits;
 mod observe;
 mod reconcile;
+mod recovery;
 pub(crate) mod withdrawals;
 
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ pub(crate) use books::Blocking;
 use crate::desk::{Desk, now_s};
 use crate::machine::Keys;
 use crate::node::{Client, NodeError};
+use crate::shelf::{Shelf, ShelfError};
 
 /// How often the node is asked for what is new.
 const POLL: Duration = Duration::from_secs(1);
@@ -44,6 +47,9 @@ pub(crate) enum ClerkError {
     /// The node.
     #[error("the node: {0}")]
     Node(#[from] NodeError),
+    /// The register of recovery components.
+    #[error("{0}")]
+    Register(ShelfError),
     /// Something that should not be; with the next step.
     #[error("{0}")]
     Other(String),
@@ -102,6 +108,7 @@ pub(crate) struct Clerk {
     consolidate: consolidate::Consolidate,
     reconcile: reconcile::Reconcile,
     observe: observe::Observe,
+    recovery: recovery::Recovery,
 }
 
 impl std::fmt::Debug for Clerk {
@@ -119,6 +126,7 @@ impl Clerk {
     ) -> Result<Self, ClerkError> {
         let decoder = desk.core().replica.decoder().clone();
         let reconcile = reconcile::Reconcile::new(setting.alarm);
+        let shelf = Shelf::new(desk.genesis(), books.books().clone(), books.runtime());
         Ok(Self {
             desk,
             books,
@@ -130,12 +138,18 @@ impl Clerk {
             consolidate: consolidate::Consolidate::open(setting.consolidator.as_deref())?,
             observe: observe::Observe::new(&setting.directory, Arc::clone(reconcile.alarm())),
             reconcile,
+            recovery: recovery::Recovery::new(Arc::new(shelf)),
         })
     }
 
     /// The index of own scripts that deposits are found by.
     pub(crate) fn own(&self) -> Arc<Own> {
         self.deposits.own()
+    }
+
+    /// The register of recovery components in the books.
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        self.recovery.shelf()
     }
 
     /// Works for ever.
@@ -195,6 +209,7 @@ impl Clerk {
         self.observe.turn(&at)?;
         judge_books(&at)?;
         declare_wallets(&at)?;
+        let recovered = self.recovery.turn(&at);
         // By a log that lacks its newest part deposits would be taken for nobody's, and payments for theft.
         let poll = poll && level;
         if !level {
@@ -211,7 +226,7 @@ impl Clerk {
         if poll {
             self.reconcile.turn(&at, &self.deposits)?;
         }
-        withdrawn.and(followed)?;
+        withdrawn.and(followed).and(recovered)?;
         if poll { self.consolidate.turn(&at, &self.deposits, &self.withdrawals) } else { Ok(()) }
     }
 }

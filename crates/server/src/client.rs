@@ -215,7 +215,7 @@ fn confirmations(desk: &Desk, node: &Client, transactions: &[Hash], spent: &[Out
     }
 }
 
-fn status(desk: &Desk) -> ServerStatus {
+pub(crate) fn status(desk: &Desk) -> ServerStatus {
     let core = desk.core();
     let link = |name: &Name| (name.clone(), core.connected.contains(name));
     ServerStatus {
@@ -225,7 +225,10 @@ fn status(desk: &Desk) -> ServerStatus {
         chain_tip: core.published.chain_tip,
         payments: core.published.payments.clone(),
         balances: core.published.balances.clone(),
-        alarms: core.alarms.list().into_iter().chain(core.published.books_problem.clone()).collect(),
+        alarms: {
+            let known = core.alarms.list().into_iter().chain(core.published.books_problem.clone());
+            known.chain(core.published.recovery.iter().cloned()).collect()
+        },
     }
 }
 

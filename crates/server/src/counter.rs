@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use api::{ChainStatus, House};
+use api::{ChainStatus, House, NotTaken, Recovery};
 use chain::BitcoinDecoder;
 use custody::Hash;
 use custody::name::Label;
@@ -12,8 +12,10 @@ use custody::state::State;
 use custody::statement::{Body, Envelope};
 use deposits::Own;
 use ledger::{Books, Reconciliation};
+use serde_json::Value;
 
 use crate::desk::{Core, Desk, now_s};
+use crate::shelf::Shelf;
 
 /// How long somebody who asks for a reconciliation waits for the clerk, who looks once a second when it is not
 /// busy with a block.
@@ -25,12 +27,17 @@ pub(crate) struct Counter {
     desk: Arc<Desk>,
     books: Books,
     own: Arc<Own>,
+    shelf: Arc<Shelf>,
 }
 
 impl Counter {
-    /// With the clerk's index of own scripts.
-    pub(crate) fn new(desk: Arc<Desk>, books: Books, own: Arc<Own>) -> Self {
-        Self { desk, books, own }
+    /// With the clerk's index of own scripts, and its register.
+    pub(crate) fn new(desk: Arc<Desk>, books: Books, own: Arc<Own>, shelf: Arc<Shelf>) -> Self {
+        Self { desk, books, own, shelf }
+    }
+
+    fn state(&self) -> State {
+        self.desk.core().replica.state().clone()
     }
 }
 
@@ -96,6 +103,16 @@ impl House for Counter {
             }
             _ => Err("books and network are not at the same block yet: ask again in a minute".into()),
         }
+    }
+
+    fn recovery(&self) -> Result<Recovery, NotTaken> {
+        self.shelf.look(&self.state(), now_s())
+    }
+
+    fn publish(&self, entries: &[Value]) -> Result<Recovery, NotTaken> {
+        let published = self.shelf.publish(&self.state(), now_s(), entries)?;
+        self.desk.wake_clerk(&mut self.desk.core());
+        Ok(published)
     }
 
     fn now(&self) -> u64 {

@@ -63,6 +63,8 @@ pub(crate) struct Published {
     pub(crate) balances: Vec<(Name, String)>,
     /// Why the books are behind, if they are.
     pub(crate) books_problem: Option<String>,
+    /// What is overdue or failed in the register of recovery components.
+    pub(crate) recovery: Vec<String>,
     /// How the clerk follows the node.
     pub(crate) followed: Option<api::ChainStatus>,
     /// What the network says that the wallets hold.

@@ -27,5 +27,6 @@ pub mod office;
 pub mod orders;
 pub mod replica;
 pub mod run;
+pub mod shelf;
 pub mod watch;
 mod worker;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::transfers::Nothing;
+use crate::house::{NotTaken, Recovery};
 use crate::input::Parameters;
 use crate::problem::Problem;
 use crate::time::rfc3339;
@@ -57,6 +58,17 @@ pub(crate) struct BooksStatus {
     digest: Option<String>,
 }
 
+/// The register of recovery components.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RecoveryStatus {
+    /// How many entries were published.
+    entries: Option<u64>,
+    /// The hash of the last one.
+    head: Option<String>,
+    /// What is overdue or failed, a sentence each; or why that is not known now.
+    alarms: Vec<String>,
+}
+
 /// The server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Status {
@@ -78,6 +90,8 @@ pub(crate) struct Status {
     node: NodeStatus,
     /// The books.
     books: BooksStatus,
+    /// The register of recovery components.
+    recovery: RecoveryStatus,
     /// The wallets.
     wallets: Vec<WalletStatus>,
     /// Who you are: `person:alice`, `machine:erp`.
@@ -96,7 +110,7 @@ pub(crate) async fn get(
     Parameters(Nothing {}): Parameters<Nothing>,
 ) -> Result<Json<Status>, Problem> {
     let view = desk.view().await?;
-    let node = desk.blocking(|house| house.chain()).await?;
+    let (node, register) = desk.blocking(|house| (house.chain(), house.recovery())).await?;
     let newest = desk.books().newest().await?;
     let clock = view.state.clock();
     Ok(Json(Status {
@@ -117,9 +131,24 @@ pub(crate) async fn get(
             time: newest.map(|batch| rfc3339(batch.time)),
             digest: newest.map(|batch| batch.digest.to_string()),
         },
+        recovery: recovery(register)?,
         wallets: wallets(&desk, &view).await?,
         caller: crate::view::actor(&caller.owner),
     }))
+}
+
+fn recovery(register: Result<Recovery, NotTaken>) -> Result<RecoveryStatus, Problem> {
+    match register {
+        Ok(Recovery { entries, head, rows }) => {
+            let alarms = rows.into_iter().filter_map(|row| row.alarm).collect();
+            Ok(RecoveryStatus { entries: Some(entries), head: Some(head.to_string()), alarms })
+        }
+        Err(NotTaken::Books(error)) => Err(error.into()),
+        Err(why) => {
+            let alarms = vec![Problem::from(why).detail];
+            Ok(RecoveryStatus { entries: None, head: None, alarms })
+        }
+    }
 }
 
 async fn wallets(desk: &Desk, view: &View) -> Result<Vec<WalletStatus>, Problem> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::house::Town;
 
 /// Another test of this directory reaches it: what it takes is more than one question.
-const ELSEWHERE: [(Code, &str); 12] = [
+const ELSEWHERE: [(Code, &str); 16] = [
     (Code::AddressRetired, "addresses.rs::a_retired_address_stays_retired"),
     (Code::ClientExists, "clients.rs::a_draft_is_proposed_approved_and_in_force"),
     (Code::Conflict, "cancels.rs::what_the_log_does_not_have_yet_cannot_be_cancelled_yet"),
@@ -27,6 +27,10 @@ const ELSEWHERE: [(Code, &str); 12] = [
         "once.rs::the_same_again_is_answered_as_the_first_time_also_by_the_next_server",
     ),
     (Code::LedgerModel, "transfers.rs::what_no_pool_allows_is_refused"),
+    (Code::RecoveryFork, "recovery.rs::what_the_register_does_not_take_is_a_problem"),
+    (Code::RecoveryGap, "recovery.rs::what_the_register_does_not_take_is_a_problem"),
+    (Code::RecoveryRefused, "recovery.rs::what_the_register_does_not_take_is_a_problem"),
+    (Code::RecoveryUnreadable, "recovery.rs::what_the_register_does_not_take_is_a_problem"),
     (Code::WithdrawalEnded, "cancels.rs::what_has_ended_stays_so"),
     (Code::WithdrawalExists, "once.rs::what_comes_in_another_order_is_refused_or_the_same"),
     (Code::WithdrawalNotDraft, "withdrawals.rs::a_draft_is_signed_later_and_becomes_a_withdrawal"),

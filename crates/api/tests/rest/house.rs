@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use api::{Caller, ChainStatus, Code, House};
+use api::{Caller, ChainStatus, Code, House, NotTaken, Recovery};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use chain::BitcoinDecoder;
@@ -48,6 +48,10 @@ pub(crate) struct Home {
     pub(crate) reconciliations: Mutex<Result<Vec<Reconciliation>, String>>,
     /// How often it was asked to compare.
     pub(crate) comparisons: AtomicU64,
+    /// The register of recovery components, as the server would tell it.
+    pub(crate) recovery: Mutex<Result<Recovery, NotTaken>>,
+    /// The entries that came.
+    pub(crate) published: Mutex<Vec<Vec<Value>>>,
     /// How often it was asked for addresses; while the lock is held it does not answer.
     pub(crate) allocations: Mutex<u64>,
     /// The index of own scripts.
@@ -114,6 +118,15 @@ impl House for Home {
     fn reconcile(&self) -> Result<Vec<Reconciliation>, String> {
         self.comparisons.fetch_add(1, Ordering::SeqCst);
         self.reconciliations.lock().unwrap().clone()
+    }
+
+    fn recovery(&self) -> Result<Recovery, NotTaken> {
+        self.recovery.lock().unwrap().clone()
+    }
+
+    fn publish(&self, entries: &[Value]) -> Result<Recovery, NotTaken> {
+        self.published.lock().unwrap().push(entries.to_vec());
+        self.recovery.lock().unwrap().clone()
     }
 
     fn now(&self) -> u64 {
@@ -345,6 +358,8 @@ impl Home {
             blind: AtomicBool::new(false),
             reconciliations: Mutex::new(Err("the node is not followed".into())),
             comparisons: AtomicU64::new(0),
+            recovery: Mutex::new(Ok(Recovery { entries: 0, head: Hash([0; 32]), rows: vec![] })),
+            published: Mutex::default(),
             allocations: Mutex::new(0),
             own: Arc::default(),
             clock,

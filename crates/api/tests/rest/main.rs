@@ -14,6 +14,7 @@ mod lists;
 mod once;
 mod races;
 mod reconciliations;
+mod recovery;
 mod renewals;
 mod transfers;
 mod withdrawals;

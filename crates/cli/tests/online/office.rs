@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use api::{Caller, ChainStatus, House};
+use api::{Caller, ChainStatus, House, NotTaken, Recovery};
 use chain::BitcoinDecoder;
 use custody::name::Label;
 use custody::payment::Allocate;
@@ -16,7 +16,8 @@ use ledger::{
     Account, Amount, Asset, Books, Code, Movement, NewTransfer, Owner, Posting, Reconciliation, RecordChange,
     RecordKind,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use server::shelf::Shelf;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wire::message::FromServer;
@@ -28,6 +29,7 @@ struct Rooms {
     shared: Arc<Mutex<Shared>>,
     books: Books,
     compared: Mutex<Vec<Reconciliation>>,
+    shelf: Shelf,
 }
 
 /// The interface, as the server reaches it for people's programs.
@@ -77,8 +79,22 @@ impl House for Rooms {
         Ok(self.compared.lock().unwrap().clone())
     }
 
+    fn recovery(&self) -> Result<Recovery, NotTaken> {
+        self.shelf.look(&self.state(), now())
+    }
+
+    fn publish(&self, entries: &[Value]) -> Result<Recovery, NotTaken> {
+        self.shelf.publish(&self.state(), now(), entries)
+    }
+
     fn now(&self) -> u64 {
         now()
+    }
+}
+
+impl Rooms {
+    fn state(&self) -> State {
+        self.shared.lock().unwrap().world.state.clone()
     }
 }
 
@@ -90,7 +106,9 @@ impl Office {
         let address = format!("sqlite:{}", dir.path().join("books.db").display());
         let books = runtime.block_on(Books::open(&address)).unwrap();
         let shared = Arc::clone(&deployment.shared);
-        let rooms = Arc::new(Rooms { shared, books, compared: Mutex::default() });
+        let genesis = shared.lock().unwrap().world.state.genesis_hash();
+        let shelf = Shelf::new(genesis, books.clone(), runtime.handle().clone());
+        let rooms = Arc::new(Rooms { shared, books, compared: Mutex::default(), shelf });
         let (router, handle) = (api::router(Arc::clone(&rooms) as _), runtime.handle().clone());
         let router = Box::new(move |(caller, method, path, key, body): Asked| {
             handle.block_on(api::answer(router.clone(), caller, &method, &path, key, body))

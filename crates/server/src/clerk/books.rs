@@ -26,7 +26,6 @@ impl Blocking {
     }
 
     /// For others who wait on the same runtime.
-    #[cfg(test)]
     pub(crate) fn runtime(&self) -> Handle {
         self.runtime.clone()
     }
@@ -74,7 +73,16 @@ impl Blocking {
 
     /// All records of a kind in a state, the oldest first.
     pub(crate) fn records(&self, kind: RecordKind, state: &str) -> Result<Vec<Record>, DatabaseError> {
-        let filter = RecordFilter { kind, client: None, state: Some(state.to_owned()), external_id: None };
+        self.found(kind, Some(state.to_owned()))
+    }
+
+    /// All records of a kind, the oldest first.
+    pub(crate) fn all(&self, kind: RecordKind) -> Result<Vec<Record>, DatabaseError> {
+        self.found(kind, None)
+    }
+
+    fn found(&self, kind: RecordKind, state: Option<String>) -> Result<Vec<Record>, DatabaseError> {
+        let filter = RecordFilter { kind, client: None, state, external_id: None };
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = self.wait(self.books.records(&filter, after, PAGE))?;

@@ -3,6 +3,7 @@
 use custody::document::Model;
 use custody::name::Name;
 use custody::statement::Body;
+use evidence::register::What;
 use fixtures::{World, name};
 use ledger::{Account, Code, Movement, NewTransfer, Owner, Posting, RecordKind};
 use wire::message::{FromCosigner, Log};
@@ -11,6 +12,7 @@ use super::deposits::Deposits;
 use super::reconcile::tests::rig::Rig;
 use super::withdrawals::Withdrawals;
 use super::*;
+use crate::shelf::tests::{Copy, set};
 
 /// A co-signer says that it has nothing newer.
 fn nothing_newer(rig: &Rig, who: &Name) {
@@ -35,9 +37,8 @@ fn the_log_is_level_when_2f_plus_1_linked_co_signers_have_nothing_newer() {
     assert!(!rig.desk.core().is_level());
 }
 
-#[test]
-fn nothing_is_looked_at_before_the_log_is_level() {
-    let rig = Rig::new();
+/// A clerk whose node does not answer.
+fn clerk(rig: &Rig) -> Clerk {
     let setting = Setting {
         directory: rig.directory.path().to_owned(),
         asset: rig.asset.clone(),
@@ -47,7 +48,13 @@ fn nothing_is_looked_at_before_the_log_is_level() {
     };
     // Nobody listens there.
     let node = Client::new("127.0.0.1:1".parse().unwrap(), "cookie");
-    let mut clerk = Clerk::new(Arc::clone(&rig.desk), rig.books.clone(), node, setting).unwrap();
+    Clerk::new(Arc::clone(&rig.desk), rig.books.clone(), node, setting).unwrap()
+}
+
+#[test]
+fn nothing_is_looked_at_before_the_log_is_level() {
+    let rig = Rig::new();
+    let mut clerk = clerk(&rig);
     clerk.turn(true).unwrap();
     let status = |rig: &Rig| rig.desk.core().published.followed.clone().unwrap();
     assert_eq!(status(&rig).node, "the log is being fetched from the co-signers");
@@ -55,6 +62,20 @@ fn nothing_is_looked_at_before_the_log_is_level() {
     rig.desk.core().level.extend(["s1", "s2", "s3"].map(name));
     let asked = clerk.turn(true).unwrap_err();
     assert!(matches!(asked, ClerkError::Node(_)), "{asked}");
+}
+
+#[test]
+fn dates_of_recovery_are_watched_whether_or_not_the_node_answers() {
+    let rig = Rig::new();
+    let mut clerk = clerk(&rig);
+    let mut copy = Copy::new(rig.state());
+    copy.add("alice", rig.now, What::Set(set(1, rig.now)));
+    clerk.shelf().publish(rig.state(), rig.now, &copy.entries).unwrap();
+    rig.desk.core().level.extend(["s1", "s2", "s3"].map(name));
+    assert!(matches!(clerk.turn(true), Err(ClerkError::Node(_))));
+    let failed = rig.books.records(RecordKind::RecoveryRow, "failed").unwrap();
+    assert_eq!(failed.len(), 2, "no document was reviewed");
+    assert_eq!(rig.desk.core().published.recovery.len(), 2);
 }
 
 #[test]

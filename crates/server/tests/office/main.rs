@@ -465,6 +465,19 @@ fn bumps_that_cannot_be_say_why() {
 }
 
 #[test]
+fn the_register_of_recovery_components_needs_books() {
+    let house = House::start(World::open(genesis()));
+    let ask = ToServer::Api {
+        method: "POST".into(),
+        path: "/v1/recovery/entries".into(),
+        idempotency_key: None,
+        body: Some(Blob(b"{}".to_vec())),
+    };
+    let FromServer::Error { code, why } = house.client("alice").ask(&ask) else { panic!("it has no books") };
+    assert_eq!((code.as_str(), why.as_str()), ("no-books", "this server keeps no books: ask one that does"));
+}
+
+#[test]
 fn what_only_books_need_is_refused_without_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = |file: &str| directory.path().join(file).display().to_string();

@@ -417,7 +417,8 @@ fn whoever_asks_is_answered_by_the_clerk() {
     rig.network.clear();
     rig.block();
     let own = Arc::default();
-    let counter = Counter::new(Arc::clone(&rig.desk), rig.books.books().clone(), Arc::clone(&own));
+    let counter =
+        Counter::new(Arc::clone(&rig.desk), rig.books.books().clone(), Arc::clone(&own), rig.shelf());
     assert!(Arc::ptr_eq(&counter.own(), &own), "the clerk's index");
     let asked = std::thread::spawn(move || counter.reconcile());
     while !asked.is_finished() {

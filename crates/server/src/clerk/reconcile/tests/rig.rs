@@ -27,6 +27,7 @@ use crate::desk::Desk;
 use crate::machine::Keys;
 use crate::node::Client;
 use crate::observer::{Scanned, Unspent};
+use crate::shelf::Shelf;
 use crate::watch::shown;
 
 /// A server's half that keeps books.
@@ -81,6 +82,12 @@ impl Rig {
         rig.sync();
         declare_wallets(&rig.at()).unwrap();
         rig
+    }
+
+    /// The register in the books, as another server reads it.
+    pub(in crate::clerk) fn shelf(&self) -> Arc<Shelf> {
+        let (books, runtime) = (self.books.books().clone(), self.runtime.handle().clone());
+        Arc::new(Shelf::new(self.world.state.genesis_hash(), books, runtime))
     }
 
     /// The alarm machine, as a server opens it.
