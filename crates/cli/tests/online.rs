@@ -9,6 +9,8 @@ mod money;
 mod office;
 #[path = "online/parts.rs"]
 mod parts;
+#[path = "online/recovery.rs"]
+mod recovery;
 #[path = "online/reshare.rs"]
 mod reshare;
 

@@ -89,6 +89,10 @@ pub(crate) enum RecoveryCommand {
         /// The version that was reviewed: its hash is entered
         file: PathBuf,
     },
+    /// Send the entries that the server does not have, for everybody
+    Publish,
+    /// Take the entries that others published
+    Fetch,
     /// Say what is due, overdue and failed
     Status,
 }

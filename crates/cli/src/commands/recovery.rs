@@ -1,5 +1,7 @@
 //! `keyward recovery`: the register of recovery components, in a file that whoever enters something signs.
 
+mod published;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +11,6 @@ use approver::time;
 use ceremony::report::{Against, Report, verify};
 use ceremony::run::{Outcome, Status};
 use ceremony::script::{Afterwards, Kind, Script};
-use custody::state::{Owner, State};
 use custody::statement::key_id;
 use custody::{Hash, canon};
 use evidence::register::{
@@ -75,6 +76,8 @@ pub(crate) fn run(global: &Global, Recovery { register, command }: Recovery) -> 
             let sha256 = Hash::sha256(&read(&file)?);
             book.enter(What::Reviewed(Review { document: document.into(), sha256 }))
         }
+        Command::Publish => book.publish(),
+        Command::Fetch => book.fetch(),
         Command::Status => book.status(),
     }
 }
@@ -95,9 +98,9 @@ impl<'a> Book<'a> {
         let beside = path.with_added_extension("lock");
         let lock = fs::File::create(&beside).map_err(|error| Failure::file(&beside, error))?;
         lock.lock().map_err(|error| Failure::file(&beside, error))?;
-        let bytes = if path.exists() { read(&path)? } else { Vec::new() };
+        let bytes = kept(&path)?;
         let state = session.replica.state();
-        let register = Register::read(&bytes, state.genesis_hash(), &|key| signer(state, key), now());
+        let register = Register::read(&bytes, state.genesis_hash(), &|key| Signer::of(state, key), now());
         let register = register.map_err(|error| {
             let next = "enter nothing; compare with the copies that others keep, and with the head on paper";
             Failure::new(Class::Unverified, format!("{}: {error}", path.display()), next)
@@ -125,7 +128,7 @@ impl<'a> Book<'a> {
     fn writer(&mut self) -> Result<Signer> {
         self.session.unlock()?;
         let key = key_id(&self.session.key()?.public().sign);
-        signer(self.session.replica.state(), &key).ok_or_else(|| {
+        Signer::of(self.session.replica.state(), &key).ok_or_else(|| {
             Failure::new(
                 Class::Refused,
                 "this device key is no person's in the log",
@@ -142,10 +145,10 @@ impl<'a> Book<'a> {
         let bytes = entry.signed_bytes().map_err(form)?;
         let signature = self.session.key()?.sign(SignMessage::Statement(&bytes));
         let signature = signature.map_err(|error| Failure::new(Class::System, error, "report this"))?;
-        let mut file = if self.path.exists() { read(&self.path)? } else { Vec::new() };
+        let mut file = kept(&self.path)?;
         file.extend(entry.line(signature).map_err(form)?);
         let state = self.session.replica.state();
-        let read = Register::read(&file, state.genesis_hash(), &|key| signer(state, key), now());
+        let read = Register::read(&file, state.genesis_hash(), &|key| Signer::of(state, key), now());
         self.register = read.map_err(refused)?;
         write(&self.path, &file)?;
         Ok(Entered { number: self.register.size(), head: self.register.head() })
@@ -228,15 +231,9 @@ impl<'a> Book<'a> {
     }
 }
 
-/// A person's key of the log.
-fn signer(state: &State, key: &Hash) -> Option<Signer> {
-    let record = state.key(key)?;
-    match &record.owner {
-        Owner::Person(person) => {
-            Some(Signer { person: person.clone(), public: record.public, revoked_at: record.revoked_at })
-        }
-        Owner::Machine(_) | Owner::Cosigner(_) => None,
-    }
+/// The file, empty before the first entry.
+fn kept(path: &Path) -> Result<Vec<u8>> {
+    if path.exists() { read(path) } else { Ok(Vec::new()) }
 }
 
 fn refused(error: RegisterError) -> Failure {

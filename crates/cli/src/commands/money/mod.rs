@@ -3,7 +3,7 @@
 //! every signer (P19).
 
 mod books;
-mod call;
+pub(in crate::commands) mod call;
 mod deposits;
 mod follow;
 mod table;
