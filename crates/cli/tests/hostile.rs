@@ -139,6 +139,7 @@ fn status() -> ServerStatus {
         chain_tip: None,
         payments: Vec::new(),
         balances: Vec::new(),
+        balances_at: None,
         alarms: Vec::new(),
     }
 }

@@ -138,6 +138,7 @@ impl Shared {
                 chain_tip: Some(7),
                 payments: Vec::new(),
                 balances: vec![(name("main"), "1250000".into())],
+                balances_at: Some(6),
                 alarms: vec!["\u{1b}[2Jbeep".into()],
             }),
             ToServer::Confirmations { transactions, spent } => self.confirmations(&transactions, &spent),
@@ -293,7 +294,7 @@ fn ask_approve_and_look() {
     let host = &deployment.host;
     let status = host.ok("status");
     assert!(status.contains("co-signed   s1, s2, s3\n") && status.contains("wallet      main\n"), "{status}");
-    assert!(status.contains("balance     main: 1,250,000 sat (0.01250000 BTC)"), "{status}");
+    assert!(status.contains("balance     main: 1,250,000 sat (0.01250000 BTC), at height 6\n"), "{status}");
     assert!(status.contains("! alarm     \\u{1b}[2Jbeep"), "the terminal does not hear it");
 
     // Somebody else's request, approved by this person.

@@ -225,6 +225,7 @@ pub(crate) fn status(desk: &Desk) -> ServerStatus {
         chain_tip: core.published.chain_tip,
         payments: core.published.payments.clone(),
         balances: core.published.balances.clone(),
+        balances_at: core.published.balances_at,
         alarms: {
             let known = core.alarms.list().into_iter().chain(core.published.books_problem.clone());
             known.chain(core.published.recovery.iter().cloned()).collect()

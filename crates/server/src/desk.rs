@@ -61,6 +61,7 @@ pub(crate) struct Published {
     pub(crate) chain_tip: Option<u32>,
     pub(crate) payments: Vec<PaymentStatus>,
     pub(crate) balances: Vec<(Name, String)>,
+    pub(crate) balances_at: Option<u32>,
     /// Why the books are behind, if they are.
     pub(crate) books_problem: Option<String>,
     /// What is overdue or failed in the register of recovery components.

@@ -135,6 +135,11 @@ impl Observer {
         self.coins.iter().flat_map(Coins::balances)
     }
 
+    /// The height that the balances are as of.
+    pub(crate) fn balances_at(&self) -> Option<u32> {
+        self.coins.as_ref().map(|coins| coins.tip().height)
+    }
+
     /// The fee rate of the moment, in sat/vB.
     pub(crate) fn fee_rate(&self) -> u64 {
         self.fee_rate

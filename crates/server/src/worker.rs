@@ -311,6 +311,7 @@ impl Worker {
         let published = &mut core.published;
         (published.chain_tip, published.payments, published.balances) =
             (self.observer.tip(), payments, balances);
+        published.balances_at = self.observer.balances_at();
         published.scanned = self.observer.scanned();
         published.fee_rate = self.observer.tip().map(|_| self.observer.fee_rate());
     }

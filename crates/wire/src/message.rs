@@ -330,6 +330,9 @@ pub struct ServerStatus {
     pub payments: Vec<PaymentStatus>,
     /// Confirmed coins by wallet, in satoshi, as the node reports them.
     pub balances: Vec<(Name, String)>,
+    /// The height of the block that the balances are as of: that of the last scan, which may be below the tip. Nothing
+    /// before the first one.
+    pub balances_at: Option<u32>,
     /// What went wrong lately: forks and bad heads that a co-signer showed, holders that signed wrongly.
     pub alarms: Vec<String>,
 }

@@ -164,7 +164,8 @@ fn text(status: &Status) -> String {
     }
     for (wallet, balance) in &server.balances {
         let amount = balance.parse().map(|b| sats(Sats(b))).unwrap_or_else(|_| approver::plain(balance));
-        row("balance", format!("{wallet}: {amount}"));
+        let at = server.balances_at.map(|height| format!(", at height {height}")).unwrap_or_default();
+        row("balance", format!("{wallet}: {amount}{at}"));
     }
     for payment in &server.payments {
         let problem = payment.problem.as_deref().map(|p| format!(": {}", approver::plain(p)));

@@ -207,12 +207,14 @@ fn payments_do_not_wait_for_a_scan() {
     };
     assert!(why.contains("the anchors of the request were spent"), "{why}");
     assert!(house.node.scan_waits());
-    assert_eq!(alice.status().balances, all);
+    let status = alice.status();
+    assert_eq!(status.balances, all);
+    assert!(status.balances_at.unwrap() < status.chain_tip.unwrap(), "the scan was before both blocks");
     house.node.hold_scans(false);
     wait("what is left", || {
-        let balances = alice.status().balances;
-        let left: u64 = balances[0].1.parse().unwrap();
-        (left < 900_000 && left > 890_000).then_some(())
+        let status = alice.status();
+        let left: u64 = status.balances[0].1.parse().unwrap();
+        (left < 900_000 && left > 890_000 && status.balances_at == status.chain_tip).then_some(())
     });
 }
 
