@@ -5,7 +5,7 @@
 //! after a crash is found by [`super::kept`]: coins of blocks that the cursor does not have are taken back, and
 //! money moves only for coins of blocks that it has. Each waits for the answer to the one before it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use custody::effects::OutPoint;
 use deposits::{Coin, Cursor, DepositRecord, DepositState, Fact, Sighting, Step, Verdict, outpoint_text};
@@ -33,10 +33,6 @@ const ENTRIES_PER_FACT: usize = 3;
 
 /// Facts have room for so many entries; the rest is for the cursor and blocks.
 const DRAFT_LIMIT: usize = POSTING_LIMIT - BLOCKS_PER_POSTING - 2;
-
-/// Most postings of a step that are sent and not answered. More would need a record that no other replica writes to tie
-/// them together: the version of the cursor is a number that any of them may have written.
-const UNDERWAY_LIMIT: usize = 1;
 
 /// How often what waits in the mempool is read again when another replica wrote the same.
 const TRIES: u32 = 3;
@@ -181,7 +177,7 @@ impl Taken {
 
     /// Waits for all that was sent; false if another replica was faster.
     fn answered(&mut self, mut underway: Underway<'_>) -> Result<bool, ClerkError> {
-        underway.wait(0);
+        underway.wait();
         let Some(error) = underway.failed else { return Ok(true) };
         // As far as the books went along.
         self.mark.version = underway.version;
@@ -194,10 +190,14 @@ impl Taken {
     }
 }
 
-/// Postings that were sent and are not answered, the oldest first.
+/// The postings of a step. While the books write one the next is made; it is sent once that is answered. More at a time
+/// would need a record that no other replica writes to tie them together: the version of the cursor is a number that any of
+/// them may have written.
 struct Underway<'a> {
     at: &'a At<'a>,
-    sent: VecDeque<Sent>,
+    /// The one that is not answered.
+    sent: Option<Sent>,
+    /// How many there were.
     count: usize,
     /// The version of the cursor after all that were entered.
     version: u64,
@@ -207,33 +207,27 @@ struct Underway<'a> {
 
 impl<'a> Underway<'a> {
     fn new(at: &'a At<'a>, version: u64) -> Self {
-        Self { at, sent: VecDeque::new(), count: 0, version, failed: None }
+        Self { at, sent: None, count: 0, version, failed: None }
     }
 
     fn send(&mut self, posting: Posting) {
-        self.wait(UNDERWAY_LIMIT - 1);
+        self.wait();
         if self.failed.is_some() {
             return;
         }
         match self.at.books.send(posting) {
-            Ok(sent) => self.sent.push_back(sent),
-            Err(error) => {
-                // What was sent before says first what became of it.
-                self.wait(0);
-                self.failed = self.failed.take().or(Some(error));
-            }
+            Ok(sent) => self.sent = Some(sent),
+            Err(error) => self.failed = Some(error),
         }
         self.count += 1;
     }
 
-    /// Waits until so many are left.
-    fn wait(&mut self, left: usize) {
-        while let Some(sent) = (self.sent.len() > left).then(|| self.sent.pop_front()).flatten() {
-            match self.at.books.outcome(sent) {
-                Ok(_) if self.failed.is_none() => self.version += 1,
-                Ok(_) => {}
-                Err(error) => drop(self.failed.get_or_insert(error)),
-            }
+    /// Waits for the answer to the one that was sent last.
+    fn wait(&mut self) {
+        let Some(sent) = self.sent.take() else { return };
+        match self.at.books.outcome(sent) {
+            Ok(_) => self.version += 1,
+            Err(error) => self.failed = Some(error),
         }
     }
 }
