@@ -424,7 +424,8 @@ fn check_paths(what: &str, paths: &[Path], groups: &dyn Groups, least: u32) -> R
             let members = members.ok_or_else(|| {
                 Refusal::new(Rule::Floor, format!("{what}: there is no group {}", seats.group))
             })?;
-            everybody.extend(members.iter().cloned());
+            // A path has no more seats, so more people of a group fill none that these do not (Hall 1935).
+            everybody.extend(members.iter().zip(0..SEATS_LIMIT).map(|(member, _)| member.clone()));
         }
         let enough = seat(path, &everybody, &Standing(groups));
         floor(enough, || format!("{what}: its groups have too few people for a path"))?;

@@ -9,7 +9,7 @@ use crate::document::{DestinationKind, Tier};
 use crate::effects::Sats;
 use crate::name::Name;
 use crate::policy::{Per, RequestKind};
-use crate::rates::{Priced, Value};
+use crate::rates::{Priced, Rate, Value};
 use crate::state::Owner;
 
 /// What of a request the scope of a rule speaks of.
@@ -67,8 +67,12 @@ impl Charge {
 
     /// What an amount of it was worth at its own time; nothing where no rate of that currency was fresh.
     pub fn worth(&self, amount: u128, currency: Option<&Name>) -> Option<Value> {
-        let price = self.price.as_ref().filter(|price| Some(&price.currency) == currency)?;
-        price.rate.convert(amount)
+        self.rate(currency)?.convert(amount)
+    }
+
+    /// The rate of its own time, if one of that currency held.
+    pub fn rate(&self, currency: Option<&Name>) -> Option<Rate> {
+        self.price.as_ref().filter(|price| Some(&price.currency) == currency).map(|price| price.rate)
     }
 
     /// What a limit counts of it in base units, if it has the same `per` as `other`.

@@ -43,14 +43,14 @@ pub struct Ask {
     pub time: u64,
     /// The delay clock, seconds.
     pub delay: u64,
-    /// What may still leave under *de minimis* in the window, before this request.
+    /// What may still leave under *de minimis* in the window, beside the other requests of its transaction.
     pub de_minimis_left: Sats,
 }
 
 /// What a decision needs to know beside the request.
 pub trait Facts: Groups {
-    /// What was charged after that time.
-    fn charges(&self, after: u64) -> Box<dyn Iterator<Item = &Charge> + '_>;
+    /// What was charged at that time or later.
+    fn charges(&self, from: u64) -> Box<dyn Iterator<Item = &Charge> + '_>;
 
     /// The rate of an asset in a currency, if one holds at `time`.
     fn rate(&self, currency: &Name, asset: &str, time: u64) -> Option<Rate>;
@@ -288,7 +288,7 @@ impl Look<'_> {
             return Ok(());
         }
         let worth = self.worth(u128::from(self.ask.charge.subject.amount.0));
-        let worth = worth.ok_or_else(|| self.no_rate(rule))?;
+        let worth = worth.ok_or_else(|| self.no_rate(Rule::PolicyValue, rule))?;
         ensure(max.is_none_or(|max| worth <= max), Rule::PolicyValue, || {
             let (currency, max) = (self.currency(), max.unwrap_or_default());
             format!("{worth} minor units of {currency} are over the limit of {max} of rule {}", rule.id)
@@ -299,10 +299,10 @@ impl Look<'_> {
         self.policy.currency.as_ref().map_or("no currency", Name::as_str)
     }
 
-    fn no_rate(&self, rule: &PolicyRule) -> Refusal {
+    fn no_rate(&self, refuses: Rule, rule: &PolicyRule) -> Refusal {
         let (currency, asset) = (self.currency(), &self.ask.charge.subject.asset);
         let why = format!("rule {} needs a rate of {asset} in {currency} that still holds: adopt one", rule.id);
-        Refusal::new(Rule::PolicyValue, why)
+        Refusal::new(refuses, why)
     }
 
     fn fee(&self, rule: &PolicyRule) -> Result<(), Refusal> {
@@ -358,8 +358,9 @@ impl Look<'_> {
             count = count.saturating_add(charge.count);
             if limit.value_max.is_some() {
                 // What was charged while no rate held counts at the rate of today.
-                let then = if now { None } else { charge.worth(counted, currency) };
-                value = value.zip(then.or_else(|| self.worth(counted))).and_then(|(sum, v)| sum.plus(v));
+                let then = charge.rate(currency).filter(|_| !now).or(self.rate);
+                let worth = then.and_then(|rate| rate.convert(counted));
+                value = value.zip(worth).and_then(|(sum, v)| sum.plus(v));
             }
         }
         let what = || to.map_or_else(|| format!("per {}", limit.per.word()), |to| format!("to {to}"));
@@ -376,7 +377,7 @@ impl Look<'_> {
         match value {
             Some(value) if value <= max => Ok(()),
             Some(value) => over(format!("{value} minor units of {}", self.currency()), max.to_string()),
-            None => Err(self.no_rate(rule)),
+            None => Err(self.no_rate(Rule::PolicyVelocity, rule)),
         }
     }
 
@@ -406,9 +407,11 @@ impl Look<'_> {
 
     fn cool_down(&self, rule: &PolicyRule) -> Result<(), Refusal> {
         let Some(need) = rule.require.cool_down_s.filter(|_| self.pays()) else { return Ok(()) };
-        let young = self.ask.cooled_s.iter().find(|(_, cooled)| **cooled < need);
+        // A destination of which nothing is known has not cooled at all.
+        let cooled = |to: &Name| self.ask.cooled_s.get(to).copied().unwrap_or(0);
+        let young = self.ask.charge.paid.keys().map(|to| (to, cooled(to))).find(|(_, s)| *s < need);
         ensure(young.is_none(), Rule::PolicyCoolDown, || {
-            let (id, (to, cooled)) = (&rule.id, young.map_or(("", 0), |(to, s)| (to.as_str(), *s)));
+            let (id, (to, cooled)) = (&rule.id, young.map_or(("", 0), |(to, s)| (to.as_str(), s)));
             let left = need.saturating_sub(cooled);
             format!("rule {id}: destination {to} cools down for {left} s more")
         })
@@ -487,4 +490,49 @@ fn list(people: &BTreeSet<Name>) -> String {
         return "nobody".into();
     }
     people.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Tier;
+    use crate::policy::Require;
+
+    /// Of ten thousand rules those are looked at that name the wallet and client, or none.
+    #[test]
+    fn only_rules_that_may_cover_are_looked_at() {
+        let name = |text: String| Name::new(&text).unwrap();
+        let rule = |i: usize| PolicyRule {
+            id: name(format!("r-{i}")),
+            when: match i % 3 {
+                0 => When { wallets: Some(vec![name(format!("w-{i}"))]), ..When::default() },
+                1 => When { clients: Some(vec![name(format!("c-{i}"))]), ..When::default() },
+                _ => When {
+                    wallets: Some(vec![name("w-0".into())]),
+                    clients: Some(vec![name(format!("c-{i}"))]),
+                    ..When::default()
+                },
+            },
+            require: Require::plain(Vec::new(), Sats(1), Sats(1), 1),
+        };
+        let mut rules: Vec<_> = (0..10_000).map(rule).collect();
+        rules.push(PolicyRule { id: name("all".into()), when: When::default(), ..rules[0].clone() });
+        let book = Rulebook::new(Policy { rules, ..Policy::default() });
+        let subject = Subject {
+            kind: RequestKind::Payment,
+            asset: String::new(),
+            wallet: name("w-0".into()),
+            tier: Tier::Hot,
+            client: Some(name("c-4".into())),
+            destinations: BTreeSet::new(),
+            amount: Sats(1),
+        };
+        let ids = |subject: &Subject| {
+            book.candidates(subject).into_iter().map(|rule| rule.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&subject), ["r-0", "r-4", "all"]);
+        // Who names no client is bound by the rules of every client.
+        let unnamed = Subject { client: None, wallet: name("w-3".into()), ..subject };
+        assert_eq!(ids(&unnamed).len(), 2 + (0..10_000).filter(|i| i % 3 == 1).count());
+    }
 }

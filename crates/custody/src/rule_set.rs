@@ -6,7 +6,7 @@
 use crate::bytes::Hash;
 use crate::document::{Document, Kind, TABLE};
 use crate::rule::{Refusal, Rule, ensure};
-use crate::state::{RequestRecord, Stage, State};
+use crate::state::{InForce, RequestRecord, Stage, State};
 
 /// The rule sets that this program has, oldest first.
 pub const RULE_SETS: &[u32] = &[1, 2, 3];
@@ -81,10 +81,25 @@ impl State {
         record.rules != self.clock.rules
     }
 
+    /// Destinations from before the delay clock was noted cool down from now on (P13).
+    fn stamp_destinations(&mut self) {
+        let from = (Kind::Destination, String::new());
+        let of = |(key, _): &(&(Kind, String), &InForce)| key.0 == Kind::Destination;
+        let unknown = self.documents.from(from).take_while(of).filter(|(_, found)| found.since_delay.is_none());
+        let unknown: Vec<_> = unknown.map(|(key, found)| (key.clone(), found.clone())).collect();
+        for (key, found) in unknown {
+            let found = InForce { since_delay: Some(self.clock.delay), ..found };
+            self.documents.put(&mut self.facts, key, found);
+        }
+    }
+
     /// Another rule set is in force: what was asked or proposed under the old one may mean something else
     /// now, so it lapses. Anchors, charges and freezes stay.
     pub(crate) fn change_rules(&mut self, version: u32) {
         self.clock.rules = version;
+        if version >= 3 {
+            self.stamp_destinations();
+        }
         let open = |stage: &Stage| matches!(stage, Stage::Open | Stage::Supporting | Stage::Waiting(_));
         let lapsed: Vec<_> = self
             .proposals

@@ -37,7 +37,7 @@ fn the_golden_log_replays() {
     let genesis = Genesis::parse(&read("golden-log-v1/genesis.json")).unwrap();
     let decoder = BitcoinDecoder::new(&genesis.network).unwrap();
     let mut state = State::new(genesis).unwrap();
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         for (i, line) in golden_log(version).iter().enumerate() {
             let outcomes = state.apply(&line.batch, &decoder);
             let outcomes = outcomes.unwrap_or_else(|e| panic!("batch {i} of {version}: {e}"));

@@ -277,7 +277,7 @@ fn deny_policy_velocity_in_values() {
     pay(&mut world.clone(), 199_000).unwrap();
     invalid(pay(&mut world.clone(), 199_001), Rule::PolicyVelocity);
     world.tick(DAY + 1);
-    invalid(pay(&mut world, 1_000), Rule::PolicyValue);
+    invalid(pay(&mut world, 1_000), Rule::PolicyVelocity);
 }
 
 #[test]

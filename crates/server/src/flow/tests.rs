@@ -2,6 +2,7 @@
 
 use custody::document::activation_message;
 use custody::document::{DestinationKind, Document, Model};
+use custody::effects::Sats;
 use custody::payment::{Allocate, GAP_LIMIT};
 use custody::statement::{Body, Freeze, Scope};
 use fixtures::world::Coin;

@@ -2,6 +2,7 @@
 
 mod ceremony;
 mod deployed;
+mod governed;
 mod log;
 mod money;
 mod payments;
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ceremony_tui::rehearsal::Left;
+use custody::document::Model;
 use serde_json::Value;
 
 use super::customer::Customer;
@@ -305,6 +307,7 @@ impl Story {
     fn open_wallet(&mut self, ceremony: &str, accounts: usize) -> Result<(), Failure> {
         let begun = Instant::now();
         let open = ["wallet", "open", "--id", "vault", "--ceremony", ceremony, "--slot", "0", "--model", "1"];
+        self.review(Model::One)?;
         let carol = self.person("carol");
         // Refused until the signers are done: their proofs stand in the log.
         wait("proof by every pair of signers", || Ok(carol.run(&open).ok()))?;

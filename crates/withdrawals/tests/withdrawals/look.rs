@@ -276,7 +276,7 @@ fn shares_stay_when_a_destination_changes() {
             name("acme"),
             DestinationKind::Counterparty,
             // The example of BIP-173 as regtest writes it: a shorter script.
-            "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".into(),
+            "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
             fixtures::label("acme").commitment(),
         )),
         &["alice", "bob"],

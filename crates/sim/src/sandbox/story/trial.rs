@@ -117,6 +117,7 @@ impl Story {
     pub fn open_another(&self, id: &str, slot: &str, model: &str) -> Result<(), Failure> {
         let open =
             ["wallet", "open", "--id", id, "--ceremony", &self.ceremony, "--slot", slot, "--model", model];
+        self.review(serde_json::from_value(model.into())?)?;
         self.keyward_soon("carol", &open)?;
         self.approve_proposals(&["alice", "bob"])
     }
