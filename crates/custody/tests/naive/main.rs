@@ -3,6 +3,7 @@
 extern crate custody;
 mod evaluator;
 mod random;
+mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
 
