@@ -13,7 +13,9 @@ pub(crate) fn readable(policy: &Policy) -> Fields {
     out.extend(policy.calendars.iter().flat_map(|(id, c)| calendar(id, c)));
     out.extend(policy.currency.iter().map(|currency| field("currency", currency)));
     let exclusive = policy.exclusive.iter();
-    out.extend(exclusive.map(|(one, other)| field("exclusive", format!("nobody is in {one} and in {other}"))));
+    out.extend(
+        exclusive.map(|(one, other)| field("exclusive", format!("nobody is in {one} and in {other}"))),
+    );
     let most = policy.administrators_max.iter();
     out.extend(most.map(|most| field("administrators", format!("at most {most}"))));
     out.extend(policy.governance.iter().map(|(kind, g)| governance(*kind, g)));

@@ -1,6 +1,5 @@
 //! A payment as a person reads it.
 
-
 use custody::Hash;
 use custody::document::{DestinationKind, Document, Kind};
 use custody::effects::Sats;

@@ -8,9 +8,7 @@ use crate::decide::Rulebook;
 use crate::document::{DestinationKind, TABLE, Tier};
 use crate::effects::Sats;
 use crate::name::Name;
-use crate::policy::{
-    Calendar, Path, Policy, PolicyRule, RequestKind, SEATS_LIMIT, Velocity, WINDOW_LIMIT_S,
-};
+use crate::policy::{Calendar, Path, Policy, PolicyRule, RequestKind, SEATS_LIMIT, Velocity, WINDOW_LIMIT_S};
 use crate::quorum::{Groups, people_of, seat};
 use crate::rule::{Refusal, Rule, ensure};
 
@@ -144,7 +142,9 @@ impl Policy {
             ("client", when.clients.as_ref().map(Vec::len)),
         ];
         for (what, length) in lists {
-            floor(length != Some(0), || format!("rule {id} covers no {what}: name one, or leave the list out"))?;
+            floor(length != Some(0), || {
+                format!("rule {id} covers no {what}: name one, or leave the list out")
+            })?;
             let few = length.is_none_or(|n| n <= SCOPE_LIMIT || ground.rule_set < 3);
             floor(few, || format!("rule {id} names over {SCOPE_LIMIT} of one {what}: make more rules"))?;
         }
@@ -161,7 +161,8 @@ impl Policy {
     fn check_requirements(&self, rule: &PolicyRule) -> Result<(), Refusal> {
         let (id, need) = (&rule.id, &rule.require);
         let least = rule.when.amount_min.unwrap_or_default();
-        let values = need.value_max.is_some() || rule.when.value_min.is_some() || rule.when.value_max.is_some();
+        let values =
+            need.value_max.is_some() || rule.when.value_min.is_some() || rule.when.value_max.is_some();
         let values = values || need.velocity.iter().any(|limit| limit.value_max.is_some());
         floor(!values || self.currency.is_some(), || {
             format!("rule {id} has values, and the policy names no currency: name one, for example \"chf\"")
@@ -182,15 +183,18 @@ impl Policy {
             format!("rule {id} names a calendar that the policy does not have: add [calendars.…]")
         })?;
         let delay = need.delay_s.unwrap_or(0);
-        floor(delay <= PAYMENT_DELAY_LIMIT_S && need.cool_down_s.unwrap_or(0) <= PAYMENT_DELAY_LIMIT_S, || {
-            format!("rule {id}: a delay or cool-down is at most {PAYMENT_DELAY_LIMIT_S} s")
-        })?;
+        floor(
+            delay <= PAYMENT_DELAY_LIMIT_S && need.cool_down_s.unwrap_or(0) <= PAYMENT_DELAY_LIMIT_S,
+            || format!("rule {id}: a delay or cool-down is at most {PAYMENT_DELAY_LIMIT_S} s"),
+        )?;
         floor(need.approval_valid_s.is_none_or(|valid| valid > delay), || {
             format!("rule {id}: approvals end before they have stood for the delay of {delay} s")
         })?;
         let most = need.approvals.iter().map(people_of).max().unwrap_or(0);
         floor(need.independent.is_none_or(|n| (1..=most).contains(&n)), || {
-            format!("rule {id} asks for other than 1 to {most} independent approvals, the people of its paths")
+            format!(
+                "rule {id} asks for other than 1 to {most} independent approvals, the people of its paths"
+            )
         })
     }
 
@@ -207,13 +211,18 @@ impl Policy {
         let approve = self.rules.iter().flat_map(|rule| paths(&rule.require.approvals));
         let production: BTreeSet<Name> = govern.iter().cloned().chain(approve).collect();
         let developers = Name::new(DEVELOPERS).into_iter();
-        let never = developers.flat_map(|dev| production.iter().map(move |group| (dev.clone(), group.clone())));
+        let never =
+            developers.flat_map(|dev| production.iter().map(move |group| (dev.clone(), group.clone())));
         for (one, other) in self.exclusive.iter().cloned().chain(never) {
-            floor(one != other || one.as_str() == DEVELOPERS, || format!("group {one} cannot exclude itself"))?;
+            floor(one != other || one.as_str() == DEVELOPERS, || {
+                format!("group {one} cannot exclude itself")
+            })?;
             let both = members(&one).intersection(&members(&other)).next().map(|person| person.to_string());
             floor(both.is_none(), || {
                 let person = both.as_deref().unwrap_or_default();
-                format!("{person} is in {one} and in {other}, which exclude each other: take {person} out of one")
+                format!(
+                    "{person} is in {one} and in {other}, which exclude each other: take {person} out of one"
+                )
             })?;
         }
         let administrators: BTreeSet<_> = govern.iter().flat_map(members).collect();
@@ -236,7 +245,10 @@ impl Policy {
             for subject in marks.subjects(rule, ground.asset) {
                 tries = tries.saturating_add(1);
                 floor(tries <= TRIES_LIMIT, || {
-                    format!("rule {}: the scopes are too intricate to say whether it lets anything pass", rule.id)
+                    format!(
+                        "rule {}: the scopes are too intricate to say whether it lets anything pass",
+                        rule.id
+                    )
                 })?;
                 match book.obstacle(rule, &subject, ground.now) {
                     None => {
@@ -373,7 +385,11 @@ fn meet(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
         if start < end {
             both.push((start, end));
         }
-        if b <= d { one.next() } else { other.next() };
+        if b <= d {
+            one.next()
+        } else {
+            other.next()
+        };
     }
     both
 }
@@ -385,15 +401,19 @@ fn check_velocity(id: &Name, limit: &Velocity, least: Sats) -> Result<(), Refusa
     })?;
     let some = limit.amount_max.is_some() || limit.value_max.is_some() || limit.count_max.is_some();
     floor(some, || format!("rule {id}: the velocity limit per {per} limits nothing: name a maximum"))?;
-    floor(limit.amount_max.is_none_or(|max| max >= least && max > Sats(0)) && limit.count_max != Some(0), || {
-        format!("rule {id}: the velocity limit per {per} lets no request of {least} pass")
-    })
+    floor(
+        limit.amount_max.is_none_or(|max| max >= least && max > Sats(0)) && limit.count_max != Some(0),
+        || format!("rule {id}: the velocity limit per {per} lets no request of {least} pass"),
+    )
 }
 
 fn check_calendar(id: &Name, calendar: &Calendar, now: u64) -> Result<(), Refusal> {
     let holds = |holds: bool, why: &str| floor(holds, || format!("calendar {id}: {why}"));
     let span = calendar.until.saturating_sub(calendar.from);
-    holds(calendar.zone.is_ascii() && calendar.zone.len() <= 64, "name the time zone in ASCII, at most 64 bytes")?;
+    holds(
+        calendar.zone.is_ascii() && calendar.zone.len() <= 64,
+        "name the time zone in ASCII, at most 64 bytes",
+    )?;
     holds((1..=CALENDAR_SPAN_LIMIT_S).contains(&span), "it speaks of more than 0 and at most 732 days")?;
     holds((1..=INTERVALS_LIMIT).contains(&calendar.open.len()), "it has 1 to 1,100 open times")?;
     let mut end = calendar.from;

@@ -12,8 +12,8 @@ use crate::map::MerkleMap;
 use crate::payment::{Allowed, Authorise, OUTPUTS_LIMIT, Request};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{
-    AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Moment, Observation, Owner, RequestRecord,
-    State, consumed_until,
+    AnchorRecord, Approval, Authorisation, Clock, FreezeRecord, Lineage, Moment, Observation, Owner,
+    RequestRecord, State, consumed_until,
 };
 use crate::statement::{
     Approve, Body, Envelope, Freeze, Observe, Revoke, Scope, Statement, VALIDITY_LIMIT_S, Verified,
@@ -346,7 +346,8 @@ impl State {
             key: verified.statement().signer,
             decides: approve.decides,
             not_after: verified.statement().not_after.unwrap_or_default(),
-            given: (self.clock.rules >= 3).then_some(Moment { time: self.clock.time, delay: self.clock.delay }),
+            given: (self.clock.rules >= 3)
+                .then_some(Moment { time: self.clock.time, delay: self.clock.delay }),
         };
         if let Some(record) = self.requests.get(&approve.target) {
             ensure(record.requester != Owner::Person(person.clone()), Rule::Standing, || {

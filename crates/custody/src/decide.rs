@@ -131,8 +131,8 @@ const REQUIREMENTS: &[Requirement] = &[
     |look, rule| look.hours(rule),
     |look, rule| look.cool_down(rule),
     |look, rule| look.approvals(rule),
-    |look, rule| look.independent(rule),
     |look, rule| look.delay(rule),
+    |look, rule| look.independent(rule),
 ];
 
 impl Rulebook {
@@ -301,7 +301,8 @@ impl Look<'_> {
 
     fn no_rate(&self, refuses: Rule, rule: &PolicyRule) -> Refusal {
         let (currency, asset) = (self.currency(), &self.ask.charge.subject.asset);
-        let why = format!("rule {} needs a rate of {asset} in {currency} that still holds: adopt one", rule.id);
+        let why =
+            format!("rule {} needs a rate of {asset} in {currency} that still holds: adopt one", rule.id);
         Refusal::new(refuses, why)
     }
 
@@ -311,7 +312,9 @@ impl Look<'_> {
         let share_ok = amount == Sats(0) || fee_within_share(fee, amount, ppm);
         ensure(fee <= max && share_ok, Rule::PolicyFee, || {
             let id = &rule.id;
-            format!("a fee of {fee} is over the ceilings of rule {id}: {max} and {ppm} millionths of the amount")
+            format!(
+                "a fee of {fee} is over the ceilings of rule {id}: {max} and {ppm} millionths of the amount"
+            )
         })
     }
 
@@ -320,10 +323,11 @@ impl Look<'_> {
     fn window(&self, rule: &PolicyRule, window_s: u64) -> impl Iterator<Item = (&Charge, bool)> {
         let currency = self.policy.currency.as_ref();
         let covers = |charge: &Charge, worth: Option<Value>| rule.when.covers(&charge.subject, worth);
-        let past = self.ask.time.checked_sub(window_s).map_or_else(
-            || self.facts.charges(0),
-            |after| self.facts.charges(after.saturating_add(1)),
-        );
+        let past = self
+            .ask
+            .time
+            .checked_sub(window_s)
+            .map_or_else(|| self.facts.charges(0), |after| self.facts.charges(after.saturating_add(1)));
         let past = past.filter(move |charge| {
             let amount = u128::from(charge.subject.amount.0);
             !self.ask.paid.contains(&charge.lineage) && covers(charge, charge.worth(amount, currency))
@@ -369,7 +373,9 @@ impl Look<'_> {
             Err(Refusal::new(Rule::PolicyVelocity, why))
         };
         match (limit.amount_max, limit.count_max) {
-            (Some(max), _) if amount > u128::from(max.0) => return over(format!("{amount} sat"), max.to_string()),
+            (Some(max), _) if amount > u128::from(max.0) => {
+                return over(format!("{amount} sat"), max.to_string());
+            }
             (_, Some(max)) if count > max => return over(format!("{count} requests"), max.to_string()),
             _ => {}
         }
@@ -467,7 +473,9 @@ impl Look<'_> {
         let all = self.ask.charge.subject.amount.plus(self.ask.charge.fee);
         let small = !self.ask.approvals.is_empty() && all.is_some_and(|all| all <= left);
         ensure((two && !rules.is_empty()) || small, Rule::TwoPeople, || {
-            format!("two people must approve above de minimis ({left} left today), one of them on an independent device")
+            format!(
+                "two people must approve above de minimis ({left} left today), one of them on an independent device"
+            )
         })
     }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adoption::Ground;
 use crate::bytes::Hash;
 use crate::canon;
 use crate::document::{CosignerCard, Document, Group, Machine, Person};
 use crate::effects::{PinnedHeader, Sats};
 use crate::name::Name;
-use crate::adoption::Ground;
 use crate::policy::{DE_MINIMIS_CEILING, Policy};
 use crate::quorum::Groups;
 use crate::rule::{Refusal, Rule, ensure};

@@ -3,20 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::adoption::Ground;
 use crate::bytes::Hash;
+use crate::decide::Rulebook;
 use crate::document::{
     CeremonyRecord, CosignerCard, Destination, DestinationKind, Document, Grant, Group, Kind, Machine,
-    Person, Slot, Wallet, WalletState,
-    activation_message, restore_message, verify,
+    Person, Slot, Wallet, WalletState, activation_message, restore_message, verify,
 };
 use crate::effects::Decoder;
 use crate::genesis::delay_floor_s;
 use crate::name::Name;
-use crate::adoption::Ground;
-use crate::decide::Rulebook;
 use crate::quorum::{Groups, seat};
-use crate::records::Record;
 use crate::rates::{RATES_LIMIT, RATES_VALIDITY_LIMIT_S, Rates, Value};
+use crate::records::Record;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Approval, InForce, KeyRecord, Owner, Proposal, SlotRecord, Stage, State};
 use crate::statement::{Activate, Propose, Supports, Veto, key_id};
@@ -427,7 +426,9 @@ impl State {
             })?;
         }
         let next = match (old.and_then(|old| old.state), wallet.state) {
-            (None, _) | (Some(WalletState::Suspended | WalletState::Retired), _) => old.is_some() || wallet.state.is_none(),
+            (None, _) | (Some(WalletState::Suspended | WalletState::Retired), _) => {
+                old.is_some() || wallet.state.is_none()
+            }
             (Some(WalletState::Compromised), next) => next == Some(WalletState::Compromised),
         };
         ensure(next, Rule::KeyState, || {

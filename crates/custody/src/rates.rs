@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(Value(u128::MAX - 1).plus(Value(1)), Some(Value(u128::MAX)));
         let text = format!("\"{}\"", u128::MAX);
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), Value(u128::MAX));
-        for bad in ["\"340282366920938463463374607431768211456\"", "\"01\"", "\"-1\"", "1", "\"\"", "\"+1\""] {
+        for bad in ["\"340282366920938463463374607431768211456\"", "\"01\"", "\"-1\"", "1", "\"\"", "\"+1\""]
+        {
             assert!(serde_json::from_str::<Value>(bad).is_err(), "{bad}");
         }
     }

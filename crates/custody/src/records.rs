@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Hash;
-use crate::document::{
-    Destination, DestinationKind, Document, Kind, Model, Wallet, WalletState,
-};
+use crate::document::{Destination, DestinationKind, Document, Kind, Model, Wallet, WalletState};
 use crate::effects::{Decoder, Sats};
 use crate::name::Name;
 use crate::payment::{Request, RequestOutput};
@@ -200,16 +198,16 @@ impl State {
             Record::Review(review) => self.check_review(review),
             Record::ThirdParty(party) => self.check_term(self.clock.time, party.until),
             Record::DenyList(list) => check_deny_list(list, decoder),
-            Record::Asset(asset) => sound(asset.asset == self.asset, || {
-                format!("this deployment holds {} alone", self.asset)
-            }),
+            Record::Asset(asset) => {
+                sound(asset.asset == self.asset, || format!("this deployment holds {} alone", self.asset))
+            }
             Record::Lease(lease) => self.check_lease(lease),
             Record::Retention(retention) => sound(retention.years >= RETENTION_FLOOR_YEARS, || {
                 format!("records are kept for {RETENTION_FLOOR_YEARS} years at least")
             }),
-            Record::Float(float) => sound(self.wallet(&float.wallet).is_some(), || {
-                format!("there is no wallet {}", float.wallet)
-            }),
+            Record::Float(float) => {
+                sound(self.wallet(&float.wallet).is_some(), || format!("there is no wallet {}", float.wallet))
+            }
         }
     }
 
@@ -296,7 +294,10 @@ impl State {
         }
         let found = self.document(Kind::Review, wallet.model.word()).map(|found| &found.document);
         let Some(Document::Review(review)) = found else {
-            return Err(Refusal::new(Rule::Reviewed, "no review of this custody model is in force: adopt one"));
+            return Err(Refusal::new(
+                Rule::Reviewed,
+                "no review of this custody model is in force: adopt one",
+            ));
         };
         let due = review.reviewed_at.saturating_add(REVIEW_VALID_S);
         ensure(review.offered && self.clock.time < due, Rule::Reviewed, || {
@@ -364,7 +365,9 @@ fn check_deny_list(list: &DenyList, decoder: &dyn Decoder) -> Result<(), Refusal
         format!("a deny list has 1 to {DENIED_LIMIT} addresses, sorted, each once: make more lists")
     })?;
     for address in &list.addresses {
-        decoder.address_script(address).map_err(|e| Refusal::new(Rule::Document, format!("{address}: {e}")))?;
+        decoder
+            .address_script(address)
+            .map_err(|e| Refusal::new(Rule::Document, format!("{address}: {e}")))?;
     }
     Ok(())
 }

@@ -28,7 +28,10 @@ const ADDED: &[(u32, &str)] = &[
     (2, "statements offer, deal, erased"),
     (2, "a card changes the sealing key"),
     (3, "scopes kinds, networks, assets, tiers, clients, value_min, value_max"),
-    (3, "requirements value_max, velocity, fee_budget, hours, delay_s, cool_down_s, approval_valid_s, independent"),
+    (
+        3,
+        "requirements value_max, velocity, fee_budget, hours, delay_s, cool_down_s, approval_valid_s, independent",
+    ),
     (3, "calendars, currency, exclusive, administrators_max of a policy"),
     (3, "every rule can be satisfied"),
     (3, "charges are kept for 31 days"),
@@ -85,7 +88,8 @@ impl State {
     fn stamp_destinations(&mut self) {
         let from = (Kind::Destination, String::new());
         let of = |(key, _): &(&(Kind, String), &InForce)| key.0 == Kind::Destination;
-        let unknown = self.documents.from(from).take_while(of).filter(|(_, found)| found.since_delay.is_none());
+        let unknown =
+            self.documents.from(from).take_while(of).filter(|(_, found)| found.since_delay.is_none());
         let unknown: Vec<_> = unknown.map(|(key, found)| (key.clone(), found.clone())).collect();
         for (key, found) in unknown {
             let found = InForce { since_delay: Some(self.clock.delay), ..found };

@@ -76,7 +76,8 @@ impl State {
     /// What has waited long enough waits no more.
     pub(crate) fn forget_ripe(&mut self) {
         let now = self.clock.delay;
-        let ripe: Vec<_> = self.ripening.iter().map(|(k, ())| *k).take_while(|(due, _)| *due <= now).collect();
+        let ripe: Vec<_> =
+            self.ripening.iter().map(|(k, ())| *k).take_while(|(due, _)| *due <= now).collect();
         for key in ripe {
             self.ripening.take(&mut self.facts, &key);
         }

@@ -333,7 +333,6 @@ impl Groups for State {
     fn sits(&self, person: &Name, group: &Name) -> bool {
         self.sits_now(person, group)
     }
-
 }
 
 macro_rules! lookup {

@@ -166,8 +166,9 @@ impl View<'_> {
     fn ready(&self, record: &RequestRecord) -> Result<(), Refusal> {
         let request = &record.request;
         let mut freezes = self.state.freezes().iter();
-        let stops =
-            |(id, f): &(&Hash, &FreezeRecord)| f.scope.stops(request, &record.requester) && !request.despite.contains(id);
+        let stops = |(id, f): &(&Hash, &FreezeRecord)| {
+            f.scope.stops(request, &record.requester) && !request.despite.contains(id)
+        };
         if let Some((id, _)) = freezes.find(stops) {
             return Err(Refusal::new(Rule::Frozen, format!("frozen by {id}")));
         }

@@ -141,7 +141,12 @@ fn two_of_three_sign_what_two_people_approved() {
             == 1)
     );
     let label = Label { salt: Hash([5; 32]), text: "supplier".into() };
-    let destination = Document::Destination(Destination::new(name("supplier"), DestinationKind::Counterparty, fixtures::regtest::address("supplier"), label.commitment()));
+    let destination = Document::Destination(Destination::new(
+        name("supplier"),
+        DestinationKind::Counterparty,
+        fixtures::regtest::address("supplier"),
+        label.commitment(),
+    ));
     enact(&mut cluster, destination.clone());
     let decoder = BitcoinDecoder::new(REGTEST).unwrap();
     let account = dealt.public.account.clone();

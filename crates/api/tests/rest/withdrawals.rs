@@ -288,7 +288,12 @@ async fn a_destination_at_an_own_address_is_not_paid_whoever_signed() {
     town.post("gate", "/v1/addresses", "a", &json!({"wallet": "main", "client": "south"})).await.ok(202);
     let address = town.get("erp", "/v1/addresses").await.ok(200)["items"][0]["address"].clone();
     let request = town.world(|world| {
-        let destination = custody::document::Destination::new(fixtures::name("ours"), custody::document::DestinationKind::Own, address.as_str().unwrap().to_owned(), fixtures::label("ours").commitment());
+        let destination = custody::document::Destination::new(
+            fixtures::name("ours"),
+            custody::document::DestinationKind::Own,
+            address.as_str().unwrap().to_owned(),
+            fixtures::label("ours").commitment(),
+        );
         let document = custody::document::Document::Destination(destination);
         world.adopt_as("dave", document, &["alice", "bob"]);
         Request { client: Some(fixtures::name("north")), ..world.request(&[("ours", 400_000)]) }

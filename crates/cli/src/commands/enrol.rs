@@ -120,7 +120,8 @@ pub(crate) fn wallet(global: &Global, command: args::Wallet) -> Result<()> {
         args::Wallet::Set { id, state } => {
             let mut session = Session::online(global)?;
             let wallet = session.replica.state().wallet(&id).cloned();
-            let unknown = || Failure::usage(format!("there is no wallet {id}"), "keyward status lists wallets");
+            let unknown =
+                || Failure::usage(format!("there is no wallet {id}"), "keyward status lists wallets");
             let wallet = Wallet { state, ..wallet.ok_or_else(unknown)? };
             propose_in(&mut session, Document::Wallet(wallet), &[])
         }

@@ -173,7 +173,11 @@ fn deny_floor_adoption_of_a_rule_that_nothing_passes() {
     // Together they let 1,000 to 2,000 pass, and then 3,001 to 5,000.
     of(&[part("a", 1_000, 5_000, 5_000), part("b", 2_000, 3_000, 2_000)]).unwrap();
     let no = of(&[part("a", 2_000, 3_000, 3_000), part("b", 1_000, 5_000, 1_999)]).unwrap_err();
-    assert!(no.why.contains("rule a lets nothing pass; for example 2000 sat from wallet any-0"), "{}", no.why);
+    assert!(
+        no.why.contains("rule a lets nothing pass; for example 2000 sat from wallet any-0"),
+        "{}",
+        no.why
+    );
     assert!(no.why.contains("rule b lets at most 1999 sat pass"), "{}", no.why);
     // For one wallet of two only the strict rule stands in the way.
     let mut strict = part("strict", 1, 10_000, 1);

@@ -94,6 +94,25 @@ fn the_second_golden_log_has_what_is_new() {
     assert_eq!(bodies(2).iter().filter(|body| is_cancel(body)).count(), 3, "two of them withdraw");
 }
 
+/// Each kind of document that rule set 3 brought stands in its golden log, and what its rules refused there.
+#[test]
+fn the_third_golden_log_has_what_is_new() {
+    let bodies = golden_log(3).into_iter().flat_map(|line| line.batch.entries);
+    let bodies: Vec<Body> = bodies.map(|e| e.unverified().unwrap().body).collect();
+    let kinds = bodies.iter().filter_map(|body| match body {
+        Body::Propose(propose) => Some(propose.document.kind()),
+        _ => None,
+    });
+    let kinds: BTreeSet<_> = kinds.collect();
+    let new = TABLE.iter().filter(|row| row.since == 3).map(|row| row.kind);
+    assert!(new.into_iter().all(|kind| kinds.contains(&kind)));
+    assert!(bodies.iter().any(|body| matches!(body, Body::Authorise(_))));
+    let rejected: Vec<String> = golden_log(3).into_iter().flat_map(|line| line.outcomes).collect();
+    for rule in [Rule::Reviewed, Rule::Denied] {
+        assert!(rejected.contains(&rule.id().to_owned()), "{rule}");
+    }
+}
+
 #[test]
 fn the_golden_log_has_everything() {
     let lines = golden_log(1);
@@ -149,10 +168,10 @@ fn golden_envelopes() {
     let expected = json("statement/expected.json");
     assert_eq!(genesis.hash(), of(&expected["genesis"]["hash"]));
     assert_eq!(genesis.log_origin(), of::<String>(&expected["genesis"]["origin"]));
-    let newer = json("statement/expected-2.json");
-    let [envelopes, newer] = [&expected, &newer].map(|e| e["envelopes"].as_object().unwrap());
-    assert_eq!((envelopes.len(), newer.len()), (10, 7));
-    for (kind, facts) in envelopes.iter().chain(newer) {
+    let [newer, newest] = ["2", "3"].map(|set| json(&format!("statement/expected-{set}.json")));
+    let sets = [&expected, &newer, &newest].map(|e| e["envelopes"].as_object().unwrap());
+    assert_eq!(sets.map(|envelopes| envelopes.len()), [10, 7, 2]);
+    for (kind, facts) in sets.into_iter().flatten() {
         let bytes = read(&format!("statement/{kind}.json"));
         let envelope = Envelope::parse(&bytes).unwrap();
         assert_eq!(envelope.bytes(), bytes);
@@ -180,18 +199,20 @@ fn signature_of(envelope: &[u8]) -> [u8; 64] {
 
 #[test]
 fn golden_documents() {
-    let (expected, newer) = (json("statement/expected.json"), json("statement/expected-2.json"));
-    let [documents, added] = [&expected, &newer].map(|e| e["documents"].as_object().unwrap());
-    assert_eq!((documents.len(), added.len()), (TABLE.iter().filter(|row| row.since == 1).count(), 6));
-    for (kind, facts) in documents.iter().chain(added) {
+    let [expected, newer, newest] =
+        ["", "-2", "-3"].map(|set| json(&format!("statement/expected{set}.json")));
+    let sets = [&expected, &newer, &newest].map(|e| e["documents"].as_object().unwrap());
+    let counts = sets.map(|documents| documents.len());
+    assert_eq!(counts, [TABLE.iter().filter(|row| row.since == 1).count(), 6, 15]);
+    for (kind, facts) in sets.into_iter().flatten() {
         let bytes = read(&format!("statement/document-{kind}.json"));
         let document: Document = canon::decode(&bytes).unwrap();
-        let word = kind.trim_end_matches("-2");
+        let word = kind.trim_end_matches("-2").trim_end_matches("-3");
         assert_eq!((document.kind().word(), document.hash()), (word, of(&facts["hash"])));
         assert_eq!(document.subject(), of::<String>(&facts["subject"]));
         assert_eq!(canon::encode(&document).unwrap(), bytes);
     }
-    for (version, expected) in [(1, &expected), (2, &newer)] {
+    for (version, expected) in [(1, &expected), (2, &newer), (NEWEST, &newest)] {
         let rules = &expected["rule_set"];
         assert_eq!((rule_set_hash(version), version), (Some(of(&rules["hash"])), of(&rules["version"])));
     }

@@ -13,7 +13,9 @@ use custody::policy::{
 };
 use custody::rates::{RATES_VALIDITY_LIMIT_S, Rate, Rates, Value};
 use custody::rule::Rule;
-use fixtures::{DAY, Denied, START, World, client, destination, machine, name, newest, path, policy_of, rule};
+use fixtures::{
+    DAY, Denied, START, World, client, destination, machine, name, newest, path, policy_of, rule,
+};
 
 use crate::{invalid, rejected};
 
@@ -67,7 +69,8 @@ fn pay(world: &mut World, amount: u64) -> Result<Hash, Denied> {
 // ---- windows
 
 /// What the limit is per, another payment that counts, and one that does not.
-type Case = (Per, (&'static str, &'static str, &'static str), Option<(&'static str, &'static str, &'static str)>);
+type Case =
+    (Per, (&'static str, &'static str, &'static str), Option<(&'static str, &'static str, &'static str)>);
 
 const CASES: [Case; 5] = [
     (Per::Asset, ("teller", "beta", "south"), None),
@@ -159,10 +162,13 @@ fn a_limit_counts_what_its_rule_covers() {
     pay(&mut world, 5_000_000).unwrap();
     pay(&mut world, 100_000).unwrap();
     pay(&mut world.clone(), 100_000).unwrap();
-    invalid(pay(&mut world.clone(), 100_000).and_then(|_| pay(&mut world.clone(), 100_001)).and_then(|_| {
-        pay(&mut world, 99_000).unwrap();
-        pay(&mut world, 3_000)
-    }), Rule::PolicyVelocity);
+    invalid(
+        pay(&mut world.clone(), 100_000).and_then(|_| pay(&mut world.clone(), 100_001)).and_then(|_| {
+            pay(&mut world, 99_000).unwrap();
+            pay(&mut world, 3_000)
+        }),
+        Rule::PolicyVelocity,
+    );
     // Another version of the rule, under another name: what left still counts.
     let renamed = PolicyRule { id: name("renamed"), ..small(202_000) };
     world.adopt(Document::Policy(policy_of(3, &[renamed, large], 0)));
@@ -259,7 +265,8 @@ fn deny_policy_value() {
     world.adopt(rates(&world, u128::MAX));
     invalid(pay(&mut world, 1_000), Rule::PolicyValue);
     // A scope in values covers, and denies, while nobody knows what a payment is worth.
-    let mut world = under(Policy { currency: Some(name("chf")), ..only(|r| r.when.value_max = Some(Value(1_000_000))) });
+    let mut world =
+        under(Policy { currency: Some(name("chf")), ..only(|r| r.when.value_max = Some(Value(1_000_000))) });
     invalid(pay(&mut world.clone(), 1_000), Rule::PolicyValue);
     world.adopt(rates(&world, 8_500_000));
     pay(&mut world.clone(), 1_000).unwrap();
@@ -432,7 +439,11 @@ fn deny_policy_cool_down() {
     wait(&mut world, 1);
     let Document::Destination(acme) = destination("acme") else { unreachable!() };
     let moved = fixtures::regtest::address("elsewhere");
-    world.adopt_as("dave", Document::Destination(custody::document::Destination { address: moved, ..acme }), &["alice", "bob"]);
+    world.adopt_as(
+        "dave",
+        Document::Destination(custody::document::Destination { address: moved, ..acme }),
+        &["alice", "bob"],
+    );
     invalid(pay_as(&mut world, "carol", &[("beta", 1_000), ("acme", 1_000)], None), Rule::PolicyCoolDown);
     pay_as(&mut world, "carol", &[("beta", 1_000)], None).unwrap();
 }
@@ -492,7 +503,11 @@ fn deny_policy_independent() {
     // Somebody who has no seat lends no device.
     let world = consoles(|rule| rule.require.independent = Some(1));
     let mut world = world;
-    world.adopt_as("carol", Document::Group(fixtures::group("approvers", &["alice", "bob"])), &["alice", "carol"]);
+    world.adopt_as(
+        "carol",
+        Document::Group(fixtures::group("approvers", &["alice", "bob"])),
+        &["alice", "carol"],
+    );
     invalid(pay_with(&world, &["alice/2", "bob/2", "carol"]), Rule::PolicyIndependent);
 }
 
@@ -519,9 +534,7 @@ fn deny_floor_two_people_on_consoles() {
 /// Every scope of rule set 3, and a request just outside of it.
 #[test]
 fn deny_policy_scope_of_rule_set_3() {
-    let none = |world: &mut World| {
-        pay_as(world, "carol", &[("acme", 10_000)], None)
-    };
+    let none = |world: &mut World| pay_as(world, "carol", &[("acme", 10_000)], None);
     let world = |change: fn(&mut PolicyRule)| under(only(change));
     pay(&mut world(|r| r.when.clients = Some(vec![name("north")])), 10_000).unwrap();
     invalid(pay(&mut world(|r| r.when.clients = Some(vec![name("south")])), 10_000), Rule::PolicyScope);

@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use custody::adoption::{DELAY_LIMIT_S, Ground, PATHS_LIMIT, RULES_LIMIT_BEFORE};
+use custody::charge::{Charge, Subject};
+use custody::decide::{Ask, Facts, Given, Rulebook};
 use custody::document::{Destination, DestinationKind, Document, Kind};
 use custody::effects::Sats;
 use custody::genesis::Genesis;
 use custody::name::Name;
-use custody::adoption::{DELAY_LIMIT_S, Ground, PATHS_LIMIT, RULES_LIMIT_BEFORE};
-use custody::charge::{Charge, Subject};
-use custody::decide::{Ask, Facts, Given, Rulebook};
-use custody::policy::{
-    DE_MINIMIS_CEILING, Policy, PolicyRule, RequestKind, Require, SEATS_LIMIT, When,
-};
+use custody::policy::{DE_MINIMIS_CEILING, Policy, PolicyRule, RequestKind, Require, SEATS_LIMIT, When};
 use custody::quorum::Groups;
 use custody::rates::Rate;
-use custody::state::Owner;
 use custody::rule::Rule;
+use custody::state::Owner;
 use custody::{Hash, statement::Body};
 use fixtures::{DAY, World, destination, genesis, label, name, path, policy, rule};
 use proptest::prelude::*;

@@ -177,7 +177,13 @@ pub(crate) fn can_be_allowed(view: &View, request: &Request, requester: &Owner) 
 }
 
 /// What a request needs for which this stands in the way.
-fn needs_of(view: &View, request: &Request, by: &Owner, refusals: Vec<Refusal>, so_far: &[String]) -> Vec<Need> {
+fn needs_of(
+    view: &View,
+    request: &Request,
+    by: &Owner,
+    refusals: Vec<Refusal>,
+    so_far: &[String],
+) -> Vec<Need> {
     let policy = refusals.into_iter().map(|refusal| {
         let waits = [Rule::PolicyHours, Rule::PolicyCoolDown, Rule::PolicyDelay].contains(&refusal.rule);
         Need {

@@ -49,7 +49,12 @@ impl Bench {
         let mut rig = Rig::with(genesis, &[Grant::Authorise, Grant::Allocate], &[Grant::Freeze]);
         rig.world.adopt(fixtures::client("acme"));
         let house = withdrawals::house_script(rig.state(), &rig.world.decoder, &name("main")).unwrap();
-        let destination = Destination::new(name("house"), DestinationKind::Own, rig.world.decoder.address(&house).unwrap(), label("house").commitment());
+        let destination = Destination::new(
+            name("house"),
+            DestinationKind::Own,
+            rig.world.decoder.address(&house).unwrap(),
+            label("house").commitment(),
+        );
         rig.world.adopt_as("dave", Document::Destination(destination), &["alice", "bob"]);
         rig.sync();
         rig.now = rig.world.time;
