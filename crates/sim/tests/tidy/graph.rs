@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ledger", &["custody"]),
     ("withdrawals", &["custody", "ledger"]),
     ("certificate", &[]),
+    ("policy", &["custody"]),
     ("api", &["custody", "chain", "deposits", "ledger", "withdrawals", "certificate"]),
     (
         "server",
@@ -45,7 +46,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["custody", "chain", "keys", "wire", "approver", "ceremony", "evidence", "ledger", "certificate"],
+        &[
+            "custody",
+            "chain",
+            "keys",
+            "wire",
+            "approver",
+            "ceremony",
+            "evidence",
+            "ledger",
+            "certificate",
+            "policy",
+        ],
     ),
 ];
 
