@@ -2,6 +2,7 @@
 
 mod money;
 mod parse;
+mod policy;
 mod recovery;
 mod reshare;
 
@@ -20,6 +21,7 @@ use parse::{branch, grant, grouped_hash, hash, model, outpoint, tier, txid, wall
 pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
 };
+pub(crate) use policy::Policy;
 pub(crate) use recovery::{Recovery, RecoveryCommand, Which};
 pub(crate) use reshare::Reshare;
 
@@ -95,6 +97,9 @@ pub(crate) enum Command {
         #[arg(long)]
         labels: Option<PathBuf>,
     },
+    /// Check, print and propose policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Propose and list clients
     #[command(subcommand)]
     Client(Client),

@@ -11,6 +11,8 @@ mod office;
 mod parts;
 #[path = "online/recovery.rs"]
 mod recovery;
+#[path = "online/policies.rs"]
+mod policies;
 #[path = "online/reshare.rs"]
 mod reshare;
 

@@ -33,7 +33,7 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
     match command {
         Command::New { spec, cosigners, people, machines, out } => {
             let text = String::from_utf8_lossy(&read(&spec)?).into_owned();
-            let parsed: Spec = toml::from_str(&text).map_err(|e| Failure::content(&spec, e))?;
+            let parsed = Spec::parse(&text).map_err(|fault| Failure::content(&spec, fault))?;
             let cards = cosigners.iter().map(|f| read_json(f)).collect::<Result<Vec<CosignerCard>>>()?;
             let people = people.iter().map(|f| read_json(f)).collect::<Result<Vec<PersonFile>>>()?;
             for file in &people {

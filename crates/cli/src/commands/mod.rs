@@ -13,6 +13,7 @@ mod ledger;
 mod log;
 mod money;
 mod pay;
+mod policy;
 mod recovery;
 mod request;
 mod reshare;
@@ -59,6 +60,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             };
             propose(global, document, &labels)
         }
+        Command::Policy(command) => policy::run(global, command),
         Command::Client(Client::Add { id, name }) => enrol::client(global, id, &name),
         Command::Client(Client::List) => money::clients(global),
         Command::Balances(command) => money::balances(global, command),

@@ -1,0 +1,36 @@
+//! The part of the command line that is about policies.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Check a policy file as it would be checked when it is proposed; asks nobody
+    Check {
+        /// The policy file (TOML)
+        file: PathBuf,
+        /// Against the groups and numbers of this genesis, instead of those in the file
+        #[arg(long, value_name = "FILE", conflicts_with = "against_log")]
+        genesis: Option<PathBuf>,
+        /// Against what is in force by the kept log, instead of what stands in the file
+        #[arg(long)]
+        against_log: bool,
+    },
+    /// Print a policy as TOML, with --output json as the document
+    Show {
+        /// A policy file (TOML) or a document (JSON)
+        #[arg(required_unless_present = "in_force", conflicts_with = "in_force")]
+        file: Option<PathBuf>,
+        /// The policy in force
+        #[arg(long)]
+        in_force: bool,
+    },
+    /// Print the JSON Schema of the document
+    Schema,
+    /// Propose a policy
+    Propose {
+        /// The policy file (TOML)
+        file: PathBuf,
+    },
+}
