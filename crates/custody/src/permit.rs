@@ -40,6 +40,26 @@ impl State {
         time: u64,
         decoder: &dyn Decoder,
     ) -> Result<(Vec<Vec<Name>>, Vec<Charge>), Refusal> {
+        let asks = self.asks(ids, fee, time, decoder)?;
+        let charges = asks.iter().map(|ask| ask.charge.clone()).collect();
+        let permits = ids.iter().zip(self.records(ids)?).zip(asks);
+        let rules =
+            permits.map(|((id, record), ask)| self.permit(id, record, ask, decoder)).collect::<Result<_, _>>()?;
+        Ok((rules, charges))
+    }
+
+    /// The requests of one transaction with `fee` as the policy sees each at `time`, with the approvals that
+    /// count.
+    ///
+    /// # Errors
+    /// A request that does not exist, or whose destination changed.
+    pub fn asks(
+        &self,
+        ids: &[Hash],
+        fee: Sats,
+        time: u64,
+        decoder: &dyn Decoder,
+    ) -> Result<Vec<Ask>, Refusal> {
         let records = self.records(ids)?;
         let fees = self.split_fee(&records, fee, decoder)?;
         // Limits bound what leaves together, so each request sees what the others of its transaction
@@ -52,19 +72,18 @@ impl State {
         let total = charges.iter().fold(0u128, |sum, charge| sum.saturating_add(charge.total()));
         let paid: BTreeSet<Hash> = records.iter().map(|r| r.lineage).collect();
         let used = self.charged_since(time, DE_MINIMIS_WINDOW_S, &paid).0;
-        let mut rules = Vec::new();
-        for (i, ((id, record), charge)) in ids.iter().zip(records).zip(&charges).enumerate() {
+        let ask = |(i, (record, charge)): (usize, (&&RequestRecord, &Charge))| {
             let others = u64::try_from(total.saturating_sub(charge.total())).unwrap_or(u64::MAX);
             let beside = charges.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, c)| c.clone());
-            let ask = Ask {
+            Ask {
                 beside: beside.collect(),
                 paid: paid.clone(),
+                approvals: self.given(record, time),
                 de_minimis_left: self.de_minimis_left(used.saturating_add(others)),
                 ..self.ask(charge.clone(), time)
-            };
-            rules.push(self.permit(id, record, ask, decoder)?);
-        }
-        Ok((rules, charges))
+            }
+        };
+        Ok(records.iter().zip(&charges).enumerate().map(ask).collect())
     }
 
     fn de_minimis_left(&self, used: u64) -> Sats {
@@ -162,7 +181,6 @@ impl State {
         })?;
         let book = self.rulebook();
         let book = book.ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
-        let ask = Ask { approvals: self.given(record, ask.time), ..ask };
         self.check_frozen(record, &ask, book.policy())?;
         self.check_key(request, &record.requester, ask.time)?;
         self.check_paid(request, decoder)?;
@@ -188,7 +206,10 @@ impl State {
 
     /// Nobody alone approves a payment to a destination that the same person proposed: either two people
     /// fill every path, or the others would suffice.
-    fn check_proposers(&self, request: &Request, ask: &Ask, book: &Rulebook) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// [`Rule::Standing`].
+    pub fn check_proposers(&self, request: &Request, ask: &Ask, book: &Rulebook) -> Result<(), Refusal> {
         let proposer =
             |o: &RequestOutput| self.document(Kind::Destination, o.destination.as_str())?.proposer.clone();
         let proposers: BTreeSet<Name> = request.outputs.iter().filter_map(proposer).collect();
