@@ -1,5 +1,6 @@
-//! What people write policies with: policy files in TOML, calendars of a time zone expanded into UTC, the schema of the
-//! document and a reference of all that can stand in it.
+//! What people write and judge policies with: policy files in TOML, calendars of a time zone expanded into UTC, the schema of
+//! the document and a reference of all that can stand in it; why a request waits, what a draft would have decided, and what it
+//! allows that the policy in force does not.
 //!
 //! Nothing trusted links this crate: what it makes is a [`custody::policy::Policy`], which people see and sign, and
 //! which the rules of custody check and decide by.
@@ -8,6 +9,7 @@
 
 pub mod calendar;
 pub mod currency;
+pub mod difference;
 pub mod ground;
 pub mod print;
 pub mod reader;
@@ -16,3 +18,4 @@ pub mod schema;
 pub mod text;
 pub mod trial;
 pub mod units;
+mod words;

@@ -1,0 +1,337 @@
+//! The authority diff: what a draft allows that the policy in force does not, and the reverse.
+//!
+//! All requests are split into cells in which both policies have the same rules (`split`), and each cell is
+//! looked at for what one policy allows and the other denies (`gain`):
+//!
+//! - whether anything is allowed at all is exact over kind, asset, wallet, tier, client, kind of destination,
+//!   amount, value and time;
+//! - who can approve is exact over sets of approvers and their devices, with the members that groups have;
+//! - fees, velocity, fee budget, delay, cool-down and the validity of approvals are compared by parameter. What
+//!   one policy does not provably ask for as strictly as the other is a difference; if no request was found
+//!   that shows it, it is undecided, and counts as looser.
+//!
+//! Every request given as an example was decided under both policies, and shows what it stands for, unless the
+//! difference says that it is undecided. Two people for a payment, *de minimis* and what is not in a policy
+//! (freezes, ends, fees that a request allows) are the same under both.
+
+mod catalog;
+mod example;
+mod gain;
+mod governance;
+mod limits;
+mod people;
+mod region;
+mod split;
+
+use std::collections::BTreeMap;
+
+use custody::decide::Rulebook;
+use custody::document::Kind;
+use custody::effects::Sats;
+use custody::name::Name;
+use custody::policy::{Policy, RequestKind};
+use custody::quorum::Groups;
+use custody::state::State;
+use serde::Serialize;
+
+pub use example::{Approver, Earlier, Example};
+pub use people::APPROVERS_LIMIT;
+pub use region::{Clients, Names, Ranges, Region, Worths};
+pub use split::LOOKS_LIMIT;
+
+use crate::words;
+use catalog::Catalog;
+use people::People;
+use split::Splitter;
+
+/// Most differences of one sort that are looked at for neighbours that are one: so many are read by nobody.
+pub const NEIGHBOURS_LIMIT: usize = 400;
+
+/// What two policies are compared for.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "groups are a lookup, there is nothing to print")]
+pub struct Ground<'a> {
+    /// The groups as they are.
+    pub groups: &'a dyn Groups,
+    /// The assets that are held (CAIP-19).
+    pub assets: Vec<String>,
+    /// What leaves under one approval (genesis).
+    pub de_minimis: Sats,
+    /// From when on, seconds since 1970.
+    pub now: u64,
+}
+
+impl<'a> Ground<'a> {
+    /// A deployment, from log time or `now` on, whichever is later.
+    pub fn of(state: &'a State, now: u64) -> Self {
+        let genesis = state.genesis();
+        let now = now.max(state.clock().time);
+        Self { groups: state, assets: vec![genesis.asset()], de_minimis: genesis.de_minimis, now }
+    }
+}
+
+/// Which way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The draft allows what the policy in force denies.
+    More,
+    /// The draft denies what the policy in force allows.
+    Less,
+}
+
+/// Why a request is denied whoever approves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// No rule grants it.
+    Scope,
+    /// It is over the amount of a rule.
+    Limit,
+    /// It is over the value of a rule, or of no known value.
+    Value,
+    /// It is over a velocity limit by itself, or names no client where that is counted.
+    Velocity,
+    /// A calendar is closed.
+    Hours,
+}
+
+impl Why {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Scope => "the scope",
+            Self::Limit => "the amount",
+            Self::Value => "the value",
+            Self::Velocity => "the velocity",
+            Self::Hours => "the hours",
+        }
+    }
+}
+
+/// In what two policies differ.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Whether such requests are allowed at all; why the other policy denies them.
+    Granted(Why),
+    /// Whose approvals, and on which devices, are enough.
+    Approvers,
+    /// The ceilings of the fee.
+    Fee,
+    /// What leaves in a window.
+    Velocity,
+    /// The fees in a window.
+    FeeBudget,
+    /// For how long destinations have been in force.
+    CoolDown,
+    /// For how long approvals have stood.
+    Delay,
+    /// For how long approvals count.
+    Validity,
+    /// Not looked at, for the policies are too intricate.
+    TooIntricate,
+    /// Who carries documents of a kind.
+    Governance(Kind),
+    /// After which delay documents of a kind are in force.
+    GovernanceDelay(Kind),
+    /// How many people may govern.
+    Administrators,
+    /// Groups that nobody may be in at once.
+    Exclusive,
+}
+
+impl Aspect {
+    fn word(self) -> String {
+        match self {
+            Self::Granted(_) => "granted".into(),
+            Self::Approvers => "approvers".into(),
+            Self::Fee => "fee".into(),
+            Self::Velocity => "velocity".into(),
+            Self::FeeBudget => "fee budget".into(),
+            Self::CoolDown => "cool-down".into(),
+            Self::Delay => "delay".into(),
+            Self::Validity => "validity of approvals".into(),
+            Self::TooIntricate => "too intricate to compare".into(),
+            Self::Governance(kind) => format!("who carries {} documents", kind.word()),
+            Self::GovernanceDelay(kind) => format!("delay of {} documents", kind.word()),
+            Self::Administrators => "people who may govern".into(),
+            Self::Exclusive => "groups that exclude each other".into(),
+        }
+    }
+}
+
+/// One thing that one policy allows and the other does not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Difference {
+    /// Which of them allows it.
+    pub direction: Direction,
+    /// In what they differ.
+    pub aspect: Aspect,
+    /// Whether no request shows it: it may be none, and counts as one.
+    pub undecided: bool,
+    /// Which requests it is about; nothing for governance.
+    pub region: Option<Region>,
+    /// The rules in force that cover those.
+    pub in_force: Vec<Name>,
+    /// The rules of the draft that cover those.
+    pub draft: Vec<Name>,
+    /// What the policy in force says.
+    pub before: String,
+    /// What the draft says.
+    pub after: String,
+    /// An example in words.
+    pub example: String,
+    /// The request of the example.
+    pub request: Option<Example>,
+}
+
+/// All differences between a policy in force and a draft.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Differences {
+    /// From when on it was compared, seconds since 1970.
+    pub from: u64,
+    /// How many assets are held.
+    #[serde(skip)]
+    assets: usize,
+    /// What the draft allows that the policy in force does not.
+    pub more: Vec<Difference>,
+    /// The reverse.
+    pub less: Vec<Difference>,
+}
+
+/// Compares a draft with the policy in force.
+pub fn difference(in_force: &Policy, draft: &Policy, ground: &Ground<'_>) -> Differences {
+    let policies = [in_force, draft];
+    let catalog = Catalog::new(policies, ground.now);
+    let people = People::new(ground.groups);
+    let books = policies.map(|policy| Rulebook::new(policy.clone()));
+    let judge = gain::Judge { catalog: &catalog, people: &people, ground, books };
+    let mut splitter = Splitter::new(&catalog, ground.de_minimis);
+    for kind in [RequestKind::Payment, RequestKind::Cancel] {
+        splitter.split(catalog.whole(kind, ground), 0);
+    }
+    let mut all: Vec<Difference> = splitter.cells.iter().flat_map(|cell| judge.look(cell)).collect();
+    all.extend(splitter.given_up.into_iter().flat_map(|cell| given_up(&cell.region)));
+    all = merged(all);
+    all.extend(governance::governance(policies, &people));
+    let (more, less) = all.into_iter().partition(|found| found.direction == Direction::More);
+    Differences { from: ground.now, assets: ground.assets.len(), more, less }
+}
+
+/// What was not looked at could be anything.
+fn given_up(region: &Region) -> [Difference; 2] {
+    [Direction::More, Direction::Less].map(|direction| Difference {
+        direction,
+        aspect: Aspect::TooIntricate,
+        undecided: true,
+        region: Some(region.clone()),
+        in_force: Vec::new(),
+        draft: Vec::new(),
+        before: "not compared".into(),
+        after: "not compared".into(),
+        example: String::new(),
+        request: None,
+    })
+}
+
+/// Neighbours with the same difference as one.
+fn merged(all: Vec<Difference>) -> Vec<Difference> {
+    type Sort = (Direction, Aspect, bool, Vec<Name>, Vec<Name>, String, String);
+    let mut sorts: BTreeMap<Sort, Vec<Difference>> = BTreeMap::new();
+    for one in all {
+        let d = one.clone();
+        let sort = (d.direction, d.aspect, d.undecided, d.in_force, d.draft, d.before, d.after);
+        sorts.entry(sort).or_default().push(one);
+    }
+    let join = |mut left: Vec<Difference>| {
+        if left.len() > NEIGHBOURS_LIMIT {
+            return left;
+        }
+        let mut done = Vec::new();
+        while let Some(mut one) = left.pop() {
+            let joined = |other: &Difference| one.region.as_ref()?.joined(other.region.as_ref()?);
+            let found = left.iter().enumerate().find_map(|(i, other)| Some((i, joined(other)?)));
+            match found {
+                Some((i, region)) => {
+                    // What it was joined with may have other neighbours now.
+                    left.swap_remove(i);
+                    one.region = Some(region);
+                    left.push(one);
+                    left.append(&mut done);
+                }
+                None => done.push(one),
+            }
+        }
+        done.reverse();
+        done
+    };
+    sorts.into_values().flat_map(join).collect()
+}
+
+impl Differences {
+    /// Whether both policies allow the same.
+    pub fn is_empty(&self) -> bool {
+        self.more.is_empty() && self.less.is_empty()
+    }
+
+    /// As plain text, a line for each and its example beneath.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (title, found) in [("allows more", &self.more), ("allows less", &self.less)] {
+            if found.is_empty() {
+                text.push_str(&format!("{title}: nothing\n"));
+            }
+            for one in found {
+                let region =
+                    one.region.as_ref().map(|r| format!(" {}:", words::region(r, self.from, self.assets)));
+                let undecided = if one.undecided { " (undecided, treat it as looser)" } else { "" };
+                let aspect = one.aspect.word();
+                text.push_str(&format!("{title}:{} {aspect}{undecided}\n", region.unwrap_or_default()));
+                text.push_str(&format!("  in force    {}{}\n", one.before, handles(&one.in_force)));
+                text.push_str(&format!("  draft       {}{}\n", one.after, handles(&one.draft)));
+                if !one.example.is_empty() {
+                    text.push_str(&format!("  for example {}\n", one.example));
+                }
+            }
+        }
+        text
+    }
+}
+
+fn handles(rules: &[Name]) -> String {
+    if rules.is_empty() { String::new() } else { format!(" (rules {})", words::list(rules)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Differences in wallets of their own, with nothing else to tell them apart.
+    fn wallets(count: usize) -> Vec<Difference> {
+        let ground =
+            Ground { groups: &Nobody, assets: vec!["net:a/x:1".into()], de_minimis: Sats(0), now: 0 };
+        let policy = Policy::default();
+        let whole = Catalog::new([&policy, &policy], 0).whole(RequestKind::Payment, &ground).region;
+        let one = |i: usize| {
+            let name = Name::new(&format!("wallet-{i}")).unwrap();
+            let region = Region { wallets: Names::Only([name].into()), ..whole.clone() };
+            let [more, _] = given_up(&region);
+            more
+        };
+        (0..count).map(one).collect()
+    }
+
+    struct Nobody;
+
+    impl Groups for Nobody {
+        fn members(&self, _: &Name) -> Option<&[Name]> {
+            None
+        }
+    }
+
+    #[test]
+    fn neighbours_are_one_up_to_a_limit() {
+        assert_eq!(merged(wallets(NEIGHBOURS_LIMIT)).len(), 1);
+        assert_eq!(merged(wallets(NEIGHBOURS_LIMIT + 1)).len(), NEIGHBOURS_LIMIT + 1);
+    }
+}

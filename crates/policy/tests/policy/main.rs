@@ -1,0 +1,5 @@
+//! Policies explained, replayed and compared.
+
+mod choices;
+mod compared;
+mod differences;
