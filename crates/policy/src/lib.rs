@@ -10,6 +10,7 @@
 pub mod calendar;
 pub mod currency;
 pub mod difference;
+pub mod explain;
 pub mod ground;
 pub mod print;
 pub mod reader;

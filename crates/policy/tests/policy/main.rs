@@ -3,3 +3,4 @@
 mod choices;
 mod compared;
 mod differences;
+mod explained;
