@@ -15,6 +15,7 @@ pub mod ground;
 pub mod print;
 pub mod reader;
 pub mod reference;
+pub mod replay;
 pub mod schema;
 pub mod text;
 pub mod trial;

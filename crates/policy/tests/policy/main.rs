@@ -4,3 +4,4 @@ mod choices;
 mod compared;
 mod differences;
 mod explained;
+mod replayed;
