@@ -97,7 +97,7 @@ pub(crate) enum Command {
         #[arg(long)]
         labels: Option<PathBuf>,
     },
-    /// Check, print and propose policies
+    /// Write, check, explain and compare policies
     #[command(subcommand)]
     Policy(Policy),
     /// Propose and list clients

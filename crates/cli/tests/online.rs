@@ -13,6 +13,8 @@ mod parts;
 mod recovery;
 #[path = "online/policies.rs"]
 mod policies;
+#[path = "online/policy.rs"]
+mod policy;
 #[path = "online/reshare.rs"]
 mod reshare;
 

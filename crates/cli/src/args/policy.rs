@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::amount;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// Check a policy file as it would be checked when it is proposed; asks nobody
@@ -31,6 +33,25 @@ pub(crate) enum Policy {
     /// Propose a policy
     Propose {
         /// The policy file (TOML)
+        file: PathBuf,
+    },
+    /// Say why a request waits: which rules cover it, what is missing, who can still approve, and when it
+    /// could be signed
+    Explain {
+        /// Its id, at least 8 digits of it
+        id: String,
+    },
+    /// List the past requests that a draft would have decided otherwise
+    Replay {
+        /// How far back
+        #[arg(long, value_name = "TIME", value_parser = amount::seconds, default_value = "90d")]
+        since: u64,
+        /// The draft
+        file: PathBuf,
+    },
+    /// Say what a draft allows that the policy in force does not, and the reverse
+    Diff {
+        /// The draft
         file: PathBuf,
     },
 }

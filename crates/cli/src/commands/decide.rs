@@ -3,7 +3,7 @@
 use approver::{Labels, View};
 use custody::Hash;
 
-use super::{confirm, present, send};
+use super::{confirm, policy, send};
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::session::{Session, fresh, now};
@@ -12,7 +12,7 @@ use crate::session::{Session, fresh, now};
 pub(crate) fn approve(global: &Global, id: &str, yes: bool) -> Result<()> {
     let mut session = Session::online(global)?;
     let view = view(&session, session.find(id)?)?;
-    present(&view);
+    policy::present(session.replica.state(), &view);
     confirm("Approve exactly this?", yes)?;
     session.unlock()?;
     let draft = session.replica.approve(session.key()?, &view, fresh())?;
@@ -24,7 +24,7 @@ pub(crate) fn approve(global: &Global, id: &str, yes: bool) -> Result<()> {
 pub(crate) fn reject(global: &Global, id: &str, yes: bool) -> Result<()> {
     let mut session = Session::online(global)?;
     let view = view(&session, session.find(id)?)?;
-    present(&view);
+    policy::present(session.replica.state(), &view);
     if matches!(view, View::Request(_)) {
         let next =
             "do not approve it: it ends by itself. To stop what is approved: keyward freeze, keyward cancel";

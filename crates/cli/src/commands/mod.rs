@@ -195,9 +195,14 @@ fn propose_in(session: &mut Session<'_>, document: Document, labels: &[Label]) -
     session.unlock()?;
     session.labels.add(labels);
     let kind = document.kind().word();
+    let allows = policy::allows(session.replica.state(), &document);
     let draft = session.replica.propose(session.key()?, document, fresh())?;
     if let Some(view) = draft.view(&session.replica, &session.labels, now()) {
         present(&view);
+    }
+    // It is in no state yet that its view could be compared with.
+    if let Some(allows) = allows {
+        eprintln!("{}", policy::text(&allows));
     }
     let signed = draft.sign_if_accepted(&session.replica, session.key()?)?;
     send(session, &signed, labels, &format!("proposed: {kind}; others approve it by its id"))

@@ -1,5 +1,7 @@
 //! `keyward policy`.
 
+mod compare;
+
 use std::path::Path;
 
 use custody::Hash;
@@ -15,6 +17,8 @@ use custody::statement::ENVELOPE_LIMIT_BYTES;
 use policy::ground::warnings;
 use policy::text::{PolicyFile, parse};
 use serde::Serialize;
+
+pub(crate) use compare::{allows, present, shown, text};
 
 use super::{emit, print, propose};
 use crate::args::{Global, Policy as Command};
@@ -52,6 +56,9 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
         Command::Show { file, .. } => show(global, file.as_deref()),
         Command::Schema => print(&policy::schema::text()),
         Command::Propose { file } => propose(global, Document::Policy(policy_file(&file)?.policy), &[]),
+        Command::Explain { id } => compare::explain(global, &id),
+        Command::Replay { since, file } => compare::replay(global, since, &policy_in(&file)?),
+        Command::Diff { file } => compare::diff(global, &policy_in(&file)?),
     }
 }
 

@@ -3,7 +3,7 @@
 use approver::{RequestState, View, sats, state_of};
 
 use super::decide::view;
-use super::emit;
+use super::{emit, policy};
 use crate::args::Global;
 use crate::failure::Result;
 use crate::session::{Session, now};
@@ -12,7 +12,8 @@ use custody::state::Stage;
 pub(crate) fn one(global: &Global, id: &str) -> Result<()> {
     let session = Session::online(global)?;
     let view = view(&session, session.find(id)?)?;
-    emit(global, &view.text(), &view)
+    let shown = policy::shown(session.replica.state(), &view);
+    emit(global, &shown.text(), &shown)
 }
 
 pub(crate) fn requests(global: &Global, all: bool) -> Result<()> {
