@@ -10,6 +10,7 @@ use crate::effects::Sats;
 use crate::name::Name;
 use crate::policy::{Calendar, Path, Policy, PolicyRule, RequestKind, SEATS_LIMIT, Velocity, WINDOW_LIMIT_S};
 use crate::quorum::{Groups, people_of, seat};
+use crate::rates::Value;
 use crate::rule::{Refusal, Rule, ensure};
 
 /// Most rules in a policy. An envelope of the largest size holds some hundred; decisions are made for this
@@ -164,6 +165,10 @@ impl Policy {
         let values =
             need.value_max.is_some() || rule.when.value_min.is_some() || rule.when.value_max.is_some();
         let values = values || need.velocity.iter().any(|limit| limit.value_max.is_some());
+        let worth = rule.when.value_min.unwrap_or_default();
+        let some = |max: Option<Value>| max.is_none_or(|max| max >= worth && max > Value(0));
+        let passes = some(need.value_max) && need.velocity.iter().all(|limit| some(limit.value_max));
+        floor(passes, || format!("rule {id}: a limit in values lets no request worth {worth} pass"))?;
         floor(!values || self.currency.is_some(), || {
             format!("rule {id} has values, and the policy names no currency: name one, for example \"chf\"")
         })?;
@@ -343,6 +348,9 @@ fn pick<'a, T>(n: &mut usize, list: &'a [T]) -> Option<&'a T> {
 impl Rulebook {
     /// What of the policy alone keeps such a request of a rule from ever passing.
     fn obstacle(&self, own: &PolicyRule, subject: &Subject, now: u64) -> Option<String> {
+        if !own.when.covers(subject, None) {
+            return Some("its scope covers no such request".into());
+        }
         let rules = self.candidates(subject);
         // What depends on a rate may cover or not.
         let covers = |r: &&&PolicyRule| {

@@ -221,8 +221,8 @@ impl Rulebook {
         scope.flatten().map(floor).chain(each).chain(two.flatten().map(floor))
     }
 
-    /// For how many seconds of the delay clock a request with these approvals still waits, if anything
-    /// makes it wait (P13).
+    /// For how many seconds of the delay clock at most a request waits from an approval on that is given now
+    /// (P13).
     pub fn waits_s(&self, ask: &Ask, facts: &dyn Facts) -> u64 {
         let wait = |rule: &PolicyRule| {
             let cool = rule.require.cool_down_s.unwrap_or(0);

@@ -360,7 +360,9 @@ impl State {
         ensure(unknown.is_none(), Rule::Document, || "a member is no person in force".into())?;
         // A group that is too small for the policy would lock everybody out.
         self.policy().map_or(Ok(()), |(policy, _)| {
-            policy.check(&self.ground(&With { state: self, group }, policy.since()))
+            // Whether a calendar is over by now is no reason to keep somebody in a group.
+            let with = With { state: self, group };
+            policy.check(&Ground { now: 0, ..self.ground(&with, policy.since()) })
         })
     }
 

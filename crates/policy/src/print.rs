@@ -58,8 +58,9 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {
 }
 
 fn paths(paths: &[Path]) -> String {
-    let path =
-        |path: &Path| if path.is_empty() { "[]".to_owned() } else { quoted(describe(&[path.clone()])) };
+    let path = |path: &Path| {
+        if path.is_empty() { "[]".to_owned() } else { quoted(describe(std::slice::from_ref(path))) }
+    };
     list(paths, path)
 }
 

@@ -62,7 +62,10 @@ fn allow_floor_adoption_of_rule_set_3() {
         full(|r| (r.require.delay_s, r.require.approval_valid_s) = (Some(600), Some(601))),
         full(|r| r.require.independent = Some(2)),
         full(|r| r.require.velocity[0].amount_max = r.when.amount_min),
-        full(|r| r.when.kinds = Some(vec![RequestKind::Cancel])),
+        full(|r| {
+            r.when.kinds = Some(vec![RequestKind::Cancel]);
+            (r.when.amount_min, r.when.destinations) = (None, None);
+        }),
         office(|c| c.until = c.from + CALENDAR_SPAN_LIMIT_S),
         office(|c| {
             c.open = (0..INTERVALS_LIMIT as u64).map(|i| (START + 2 * i, 1)).collect();
@@ -146,6 +149,10 @@ fn deny_floor_adoption_of_rule_set_3() {
         Box::new(|p| p.administrators_max = Some(2)),
         // Rules that nothing passes.
         full(|r| r.require.amount_max = Sats(999)),
+        full(|r| r.require.value_max = Some(Value(99))),
+        full(|r| (r.when.value_min, r.require.value_max) = (None, Some(Value(0)))),
+        full(|r| r.require.velocity[0].value_max = Some(Value(99))),
+        full(|r| r.when.kinds = Some(vec![RequestKind::Cancel])),
         Box::new(|p| {
             let strict = PolicyRule { id: name("strict"), when: When::default(), ..rule() };
             p.rules.push(strict);
@@ -244,4 +251,24 @@ fn a_refusal_says_what_to_do() {
     policy.rules[0].require.approvals = vec![path(&[(1, "approvers")])];
     let no = adopt(policy).unwrap_err();
     assert!(no.why.contains("rule payments") && no.why.contains("de minimis"), "{}", no.why);
+}
+
+/// That its calendars are over is no reason to keep somebody in a group.
+#[test]
+fn a_group_changes_under_a_calendar_that_is_over() {
+    let mut world = World::open(Genesis { policy: full_policy(0), ..newest() });
+    world.tick(61 * DAY);
+    refused(adopt_at(&world, full_policy(0)), Rule::Floor);
+    world.propose("bob", Document::Group(group("approvers", &["alice", "bob"]))).unwrap();
+}
+
+fn adopt_at(world: &World, policy: Policy) -> Result<(), custody::rule::Refusal> {
+    policy.check(&custody::adoption::Ground {
+        groups: &world.state,
+        de_minimis: Sats(0),
+        delay_floor_s: 0,
+        rule_set: 3,
+        asset: &newest().asset(),
+        now: world.time,
+    })
 }
