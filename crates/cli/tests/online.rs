@@ -9,12 +9,12 @@ mod money;
 mod office;
 #[path = "online/parts.rs"]
 mod parts;
-#[path = "online/recovery.rs"]
-mod recovery;
 #[path = "online/policies.rs"]
 mod policies;
 #[path = "online/policy.rs"]
 mod policy;
+#[path = "online/recovery.rs"]
+mod recovery;
 #[path = "online/reshare.rs"]
 mod reshare;
 

@@ -43,8 +43,9 @@ impl State {
         let asks = self.asks(ids, fee, time, decoder)?;
         let charges = asks.iter().map(|ask| ask.charge.clone()).collect();
         let permits = ids.iter().zip(self.records(ids)?).zip(asks);
-        let rules =
-            permits.map(|((id, record), ask)| self.permit(id, record, ask, decoder)).collect::<Result<_, _>>()?;
+        let rules = permits
+            .map(|((id, record), ask)| self.permit(id, record, ask, decoder))
+            .collect::<Result<_, _>>()?;
         Ok((rules, charges))
     }
 

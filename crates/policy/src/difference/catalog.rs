@@ -65,10 +65,13 @@ pub(crate) fn open_times(calendar: Option<&Calendar>, now: u64) -> Ranges {
     Ranges::from(calendar.open.iter().zip(starts).filter_map(span).collect())
 }
 
+/// What makes rules equal: their words but for the calendar, when that is open, and the currency.
+type Content<'a> = (Vec<u8>, Option<Vec<(u128, u128)>>, Option<&'a Name>);
+
 impl<'a> Catalog<'a> {
     pub(crate) fn new(policies: [&'a Policy; 2], now: u64) -> Self {
         let mut catalog = Self { facts: Vec::new(), handles: Default::default() };
-        let mut known: BTreeMap<(Vec<u8>, Option<Vec<(u128, u128)>>, Option<&Name>), usize> = BTreeMap::new();
+        let mut known: BTreeMap<Content<'_>, usize> = BTreeMap::new();
         for (policy, handles) in policies.into_iter().zip(&mut catalog.handles) {
             for rule in &policy.rules {
                 let hours = rule.require.hours.as_ref();

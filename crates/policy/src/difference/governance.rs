@@ -61,7 +61,7 @@ pub(crate) fn governance(policies: [&Policy; 2], people: &People<'_>) -> Vec<Dif
         for pair in pairs(denies).difference(&pairs(allows)) {
             let pair = words::list(pair);
             let texts = policies.map(|policy| {
-                let all: Vec<String> = pairs(policy).iter().map(|pair| words::list(pair)).collect();
+                let all: Vec<String> = pairs(policy).iter().map(words::list).collect();
                 if all.is_empty() { "none".to_owned() } else { all.join("; ") }
             });
             let example = format!("one person in both of {pair}");

@@ -55,10 +55,13 @@ impl Need {
     }
 }
 
+/// Whether these needs imply those.
+type Question = (Vec<Need>, Vec<Need>);
+
 /// The people of a deployment.
 pub(crate) struct People<'a> {
     pub(crate) groups: &'a dyn Groups,
-    known: RefCell<BTreeMap<(Vec<Need>, Vec<Need>), Implied>>,
+    known: RefCell<BTreeMap<Question, Implied>>,
 }
 
 impl<'a> People<'a> {

@@ -142,7 +142,6 @@ impl<'a> Splitter<'a> {
     }
 
     /// Each name of a list of the rules that are left, and all others.
-    #[expect(clippy::type_complexity, reason = "a class and its set, as every step has them")]
     fn named(
         &self,
         cell: &Cell,

@@ -45,9 +45,7 @@ fn changed(change: impl FnOnce(&mut PolicyRule)) -> Differences {
 
 fn aspects(found: &Differences) -> (Vec<Aspect>, Vec<Aspect>) {
     let of = |side: &[policy::difference::Difference]| {
-        side.iter()
-            .map(|one| (!one.undecided).then_some(one.aspect).unwrap_or(Aspect::TooIntricate))
-            .collect()
+        side.iter().map(|one| if one.undecided { Aspect::TooIntricate } else { one.aspect }).collect()
     };
     (of(&found.more), of(&found.less))
 }

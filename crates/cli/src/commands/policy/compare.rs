@@ -72,7 +72,7 @@ pub(crate) fn shown<'a>(state: &State, view: &'a View) -> Shown<'a> {
     let proposed = |id: &Hash| {
         let proposal = state.proposals().get(id)?;
         let live = matches!(proposal.stage, Stage::Open | Stage::Supporting | Stage::Waiting(_));
-        allows(state, &proposal.document).filter(|_| live)
+        live.then(|| allows(state, &proposal.document)).flatten()
     };
     Shown { view, allows: proposed(&view.id()) }
 }
