@@ -52,7 +52,9 @@ fn what_a_policy_allows_is_shown_before_it_is_approved() {
     assert!(String::from_utf8(proposed.stderr).unwrap().contains(line));
     // In force it differs from nothing, and what was proposed is no draft any more.
     deployment.world(|world| {
-        ["alice", "bob"].map(|who| world.approve(who, id).unwrap());
+        for who in ["alice", "bob"] {
+            world.approve(who, id).unwrap();
+        }
         world.tick(1);
     });
     assert_eq!(host.ok("policy diff draft.json"), "allows more: nothing\nallows less: nothing\n");
