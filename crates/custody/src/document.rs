@@ -3,13 +3,17 @@
 //! A document is proposed, approved by the quorum of its kind, waits for its delay, and is in force.
 //! [`TABLE`] says for each kind what of this applies; a new kind is a new row.
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::anchors::OtherAnchors;
-use crate::bytes::{Blob, Hash, PublicKey};
+use crate::bytes::{Hash, PublicKey};
 use crate::canon;
-use crate::effects::{AccountKey, PinnedHeader};
+pub use crate::card::{ANSWER_TAG, CARD_TAG, CosignerCard, verify};
+pub use crate::ceremony::{
+    CEREMONY_DEVIATION_TAG, CEREMONY_REPORT_TAG, CEREMONY_TAG, CeremonyRecord, Participation, Recovery, Slot,
+    activation_message, restore_message, share_context,
+};
+use crate::effects::PinnedHeader;
 use crate::name::Name;
 use crate::policy::Policy;
 use crate::rates::Rates;
@@ -569,178 +573,6 @@ pub enum WalletState {
     Retired,
     /// Its key may be known: it pays own destinations alone, and is never active again.
     Compromised,
-}
-
-/// One dealt account of a ceremony.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slot {
-    /// The public account key.
-    pub account: AccountKey,
-    /// The dealer's commitments to the coefficients of the sharing polynomial (33-byte points);
-    /// the first is the account key.
-    pub commitments: Vec<Blob>,
-}
-
-/// What a key ceremony made. The secrets themselves went, sealed, to their holders.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CeremonyRecord {
-    /// Random, so that two ceremonies differ.
-    pub nonce: Hash,
-    /// When, in seconds since 1970, by the clock of the offline machine.
-    pub held_at: u64,
-    /// How many shares sign.
-    pub threshold: u32,
-    /// Who got shares, in the order of the share identifiers 1, 2, 3 …
-    pub holders: Vec<Name>,
-    /// The accounts, in the order of their BIP-86 account number.
-    pub slots: Vec<Slot>,
-    /// Where the entropy came from, and how much.
-    pub entropy: String,
-    /// SHA-256 of the program that ran.
-    pub program: Hash,
-    /// The people who took part, and their signatures over [`CeremonyRecord::signed_bytes`].
-    pub participants: Vec<Participation>,
-    /// What shows that the keys can be recovered; demanded since rule set 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<Recovery>,
-}
-
-/// The proof that the recovery components of a ceremony rebuild its keys (DACS REC-01).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recovery {
-    /// The hash of the ceremony's report, which lists the components, their holders and places.
-    pub report: Hash,
-    /// For each account in order a BIP-340 signature over [`restore_message`] by the account key as it was
-    /// rebuilt from recovery components.
-    pub restored: Vec<Blob>,
-}
-
-/// One person's signature under a ceremony record.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Participation {
-    /// The id of the key.
-    pub key: Hash,
-    /// Ed25519 signature.
-    pub signature: Blob,
-}
-
-/// Domain tag of signatures under ceremony records.
-pub const CEREMONY_TAG: &[u8] = b"keyward/ceremony-record/v1\0";
-
-/// Domain tag of signatures under the report of a ceremony (DACS GEN-09).
-pub const CEREMONY_REPORT_TAG: &[u8] = b"keyward/ceremony-report/v1\0";
-
-/// Domain tag of signatures by which people go on with a ceremony in spite of a finding.
-pub const CEREMONY_DEVIATION_TAG: &[u8] = b"keyward/ceremony-deviation/v1\0";
-
-impl CeremonyRecord {
-    /// What participants sign: genesis and the record without its signatures, after its domain tag.
-    pub fn signed_bytes(&self, genesis: &Hash) -> Vec<u8> {
-        let bare = Self { participants: Vec::new(), ..self.clone() };
-        let mut out = CEREMONY_TAG.to_vec();
-        out.extend(genesis.0);
-        out.extend(canon::encode(&bare).unwrap_or_default());
-        out
-    }
-
-    /// The hash that names the ceremony everywhere else. Shares are sealed under it, and the report tells of
-    /// them, so it covers neither the report nor the signatures; the nonce makes it unique.
-    pub fn id(&self, genesis: &Hash) -> Hash {
-        let dealt = Self { recovery: None, ..self.clone() };
-        Hash::of("keyward/ceremony/v1", &dealt.signed_bytes(genesis))
-    }
-}
-
-/// What an account key signs that was rebuilt from recovery components: a 32-byte message under a BIP-340
-/// tagged hash of its own. `nonce` is that of the record, which cannot name its own id.
-pub fn restore_message(genesis: &Hash, nonce: &Hash, slot: u32) -> [u8; 32] {
-    let tag = Hash::sha256(b"Keyward/restored/v1");
-    Hash::sha256(&[&tag.0[..], &tag.0, &genesis.0, &nonce.0, &slot.to_be_bytes()].concat()).0
-}
-
-/// What holders sign to prove that they can: a 32-byte message under a BIP-340 tagged hash of its own,
-/// so that it is never the digest of a transaction.
-pub fn activation_message(genesis: &Hash, ceremony: &Hash, slot: u32, holders: &[Name]) -> [u8; 32] {
-    let tag = Hash::sha256(b"Keyward/activation/v1");
-    let mut data = [tag.0, tag.0, genesis.0, ceremony.0].concat();
-    data.extend(slot.to_be_bytes());
-    for holder in holders {
-        data.extend(holder.as_str().bytes());
-        data.push(0);
-    }
-    Hash::sha256(&data).0
-}
-
-/// What binds a sealed share to its place: deployment, ceremony, account, holder and threshold. It is
-/// the associated data of the seal, so that a share in another's place does not open.
-pub fn share_context(genesis: &Hash, ceremony: &Hash, slot: u32, holder: &Name, threshold: u32) -> Vec<u8> {
-    canon::encode(&(genesis, ceremony, slot, holder, threshold)).unwrap_or_default()
-}
-
-/// A co-signer's keys, one for each purpose, certified by its identity key (P4).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CosignerCard {
-    /// The handle.
-    pub name: Name,
-    /// Whether it holds shares; a witness does not.
-    pub holds_shares: bool,
-    /// Rises with each card.
-    pub epoch: u64,
-    /// Ed25519: certifies the others. Pinned by genesis.
-    pub identity: PublicKey,
-    /// Ed25519: votes.
-    pub vote: PublicKey,
-    /// Ed25519: co-signs checkpoints.
-    pub cosign: PublicKey,
-    /// Ed25519: its side of TLS.
-    pub tls: PublicKey,
-    /// Ed25519: its own statements.
-    pub statement: PublicKey,
-    /// Ed25519: frames to other signers.
-    pub frame: PublicKey,
-    /// X25519: what is sealed to it, this epoch.
-    pub seal: PublicKey,
-    /// The identity's signature over [`CosignerCard::certified_bytes`].
-    pub certificate: Blob,
-}
-
-/// Domain tag of a co-signer's signature, by its statement key, under the answer to a challenge (P13).
-pub const ANSWER_TAG: &[u8] = b"keyward/answer/v1\0";
-
-/// Domain tag of the identity's signature under a card.
-pub const CARD_TAG: &[u8] = b"keyward/cosigner-card/v1\0";
-
-impl CosignerCard {
-    /// What the identity signs: the card without its certificate, after its domain tag.
-    pub fn certified_bytes(&self) -> Vec<u8> {
-        let bare = Self { certificate: Blob::default(), ..self.clone() };
-        let mut out = CARD_TAG.to_vec();
-        out.extend(canon::encode(&bare).unwrap_or_default());
-        out
-    }
-
-    /// Whether the certificate verifies.
-    pub fn certified(&self) -> bool {
-        verify(&self.identity, &self.certified_bytes(), &self.certificate.0)
-    }
-
-    /// Every public key of the card.
-    pub fn keys(&self) -> [PublicKey; 7] {
-        [self.identity, self.vote, self.cosign, self.tls, self.statement, self.frame, self.seal]
-    }
-}
-
-/// Strict Ed25519 verification (RFC 8032, without small-order keys).
-pub fn verify(public: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    VerifyingKey::from_bytes(&public.0)
-        .ok()
-        .zip(Signature::from_slice(signature).ok())
-        .is_some_and(|(key, sig)| key.verify_strict(message, &sig).is_ok())
 }
 
 /// Another rule set (P29).

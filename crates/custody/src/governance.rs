@@ -8,7 +8,7 @@ use crate::bytes::Hash;
 use crate::decide::Rulebook;
 use crate::document::{
     CeremonyRecord, CosignerCard, Destination, DestinationKind, Document, Grant, Group, Kind, Machine,
-    Person, Slot, Wallet, WalletState, activation_message, restore_message, verify,
+    Person, Wallet, WalletState, activation_message,
 };
 use crate::effects::Decoder;
 use crate::genesis::delay_floor_s;
@@ -455,66 +455,6 @@ impl State {
         let count = u64::try_from(slot.holders.len()).unwrap_or(0);
         let sets = binomial(count, u64::from(slot.threshold));
         u64::try_from(slot.proved.len()).is_ok_and(|proved| proved == sets)
-    }
-
-    fn check_ceremony(&self, record: &CeremonyRecord, decoder: &dyn Decoder) -> Result<(), Refusal> {
-        let sound = |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into());
-        sound(record.threshold == self.genesis.threshold, "the threshold is not that of genesis")?;
-        let cards = self.cosigners();
-        let holders: Vec<&Name> = cards.iter().filter(|c| c.holds_shares).map(|c| &c.name).collect();
-        sound(
-            record.holders.iter().eq(holders),
-            "the holders are not the share-holding co-signers, in order",
-        )?;
-        sound((1..=SLOTS_LIMIT).contains(&record.slots.len()), "a ceremony deals 1 to 64 accounts")?;
-        let accounts: BTreeSet<_> = record.slots.iter().map(|s| &s.account).collect();
-        sound(accounts.len() == record.slots.len(), "two accounts are the same")?;
-        let known: BTreeSet<_> = self.slots.iter().map(|(_, s)| &s.slot.account).collect();
-        sound(accounts.is_disjoint(&known), "an account was dealt before")?;
-        let threshold = usize::try_from(record.threshold).unwrap_or(usize::MAX);
-        let fits = |slot: &Slot| {
-            slot.commitments.len() == threshold
-                && slot.commitments.first() == Some(&slot.account.public)
-                && decoder.own_script(&slot.account, crate::effects::Branch::Receive, 0).is_ok()
-        };
-        sound(record.slots.iter().all(fits), "an account and its commitments do not fit")?;
-        self.check_restored(record, decoder)?;
-        let message = record.signed_bytes(&self.genesis_hash);
-        let mut people = BTreeSet::new();
-        for participant in &record.participants {
-            let key = self.key(&participant.key).filter(|k| k.revoked_at.is_none());
-            let key = key.ok_or_else(|| Refusal::new(Rule::Ceremony, "a participant's key is not in use"))?;
-            let Owner::Person(person) = &key.owner else {
-                return Err(Refusal::new(Rule::Ceremony, "only people take part in ceremonies"));
-            };
-            sound(
-                verify(&key.public, &message, &participant.signature.0),
-                "a participant's signature does not verify",
-            )?;
-            people.insert(person);
-        }
-        sound(people.len() >= 2, "a ceremony has at least two participants, who sign its record")
-    }
-
-    /// No account, and so no address, before its key was rebuilt from recovery components (S8).
-    fn check_restored(&self, record: &CeremonyRecord, decoder: &dyn Decoder) -> Result<(), Refusal> {
-        if self.clock.rules < 2 {
-            return Ok(());
-        }
-        let refuse = |why: &str| Refusal::new(Rule::Restored, why);
-        let recovery = record.recovery.as_ref();
-        let recovery =
-            recovery.ok_or_else(|| refuse("the ceremony made no recovery components: hold another"))?;
-        ensure(recovery.restored.len() == record.slots.len(), Rule::Restored, || {
-            "each account needs the signature of its rebuilt key".into()
-        })?;
-        for ((number, slot), signature) in (0u32..).zip(&record.slots).zip(&recovery.restored) {
-            let message = restore_message(&self.genesis_hash, &record.nonce, number);
-            ensure(decoder.schnorr_ok(&slot.account, &message, &signature.0), Rule::Restored, || {
-                format!("nothing shows that the key of account {number} can be rebuilt")
-            })?;
-        }
-        Ok(())
     }
 
     fn check_card(&self, card: &CosignerCard) -> Result<(), Refusal> {

@@ -24,6 +24,8 @@ pub mod apply;
 pub mod batch;
 pub mod bytes;
 pub mod canon;
+mod card;
+mod ceremony;
 pub mod charge;
 pub mod checkpoint;
 pub mod decide;

@@ -15,7 +15,7 @@ use crate::quorum::seat;
 use crate::rates::{Priced, Rate};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Approval, Owner, RequestRecord, State};
-use crate::statement::Scope;
+use crate::statement::{Scope, key_id};
 
 impl Facts for State {
     fn charges(&self, after: u64) -> Box<dyn Iterator<Item = &Charge> + '_> {
@@ -251,6 +251,14 @@ impl State {
             delay_at: moment.map_or(self.clock.delay, |moment| moment.delay),
             independent: self.is_independent(&approval.key),
         }
+    }
+
+    /// Whether a key shows by itself what it signs (S4).
+    pub fn is_independent(&self, key: &Hash) -> bool {
+        let Some(Owner::Person(person)) = self.key(key).map(|key| &key.owner) else { return false };
+        let keys = self.person(person).map(|person| person.keys.as_slice()).unwrap_or_default();
+        let found = keys.iter().find(|device| key_id(&device.sign) == *key);
+        found.is_some_and(|device| device.device.is_independent())
     }
 
     /// Whether somebody is frozen: asks for nothing, and approves nothing but what lifts freezes and revokes

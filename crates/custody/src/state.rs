@@ -422,14 +422,6 @@ impl State {
         self.rulebook.as_deref()
     }
 
-    /// Whether a key shows by itself what it signs (S4).
-    pub fn is_independent(&self, key: &Hash) -> bool {
-        let Some(Owner::Person(person)) = self.key(key).map(|key| &key.owner) else { return false };
-        let keys = self.person(person).map(|person| person.keys.as_slice()).unwrap_or_default();
-        let found = keys.iter().find(|device| key_id(&device.sign) == *key);
-        found.is_some_and(|device| device.device.is_independent())
-    }
-
     /// The header that proofs start from.
     pub fn header(&self) -> PinnedHeader {
         match self.document(Kind::Header, "").map(|found| &found.document) {
