@@ -21,6 +21,7 @@ use crate::records::{
     Absence, Asset, Delegation, DenyList, Float, Lease, Order, Retention, Review, ThirdParty,
 };
 use crate::resharing::Resharing;
+pub use crate::rule_set::Upgrade;
 
 /// A document.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -573,16 +574,6 @@ pub enum WalletState {
     Retired,
     /// Its key may be known: it pays own destinations alone, and is never active again.
     Compromised,
-}
-
-/// Another rule set (P29).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upgrade {
-    /// The version; it only rises.
-    pub version: u32,
-    /// The hash of its description.
-    pub rules: Hash,
 }
 
 /// Lifts freezes by name (P17).

@@ -3,10 +3,22 @@
 //! Genesis names the first one, an `Upgrade` each later one. A program replays under the rules of the set
 //! that was in force at the time, and goes no further than the sets that it has.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bytes::Hash;
 use crate::document::{Document, Kind, TABLE};
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{InForce, RequestRecord, Stage, State};
+
+/// Another rule set (P29).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The version; it only rises.
+    pub version: u32,
+    /// The hash of its description.
+    pub rules: Hash,
+}
 
 /// The rule sets that this program has, oldest first.
 pub const RULE_SETS: &[u32] = &[1, 2, 3];
