@@ -2,6 +2,7 @@
 
 use custody::effects::Sats;
 use custody::rates::Value;
+use jiff::Timestamp;
 
 use crate::currency;
 
@@ -110,6 +111,12 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let number: Option<u64> = plain.then(|| number.parse().ok()).flatten();
     number.and_then(|n| n.checked_mul(*factor)).ok_or_else(bad)
+}
+
+/// Seconds since 1970 of a moment with its time zone (RFC 3339); nothing for what is none, or before 1970.
+pub fn moment(text: &str) -> Option<u64> {
+    let moment: Timestamp = text.parse().ok()?;
+    u64::try_from(moment.as_second()).ok()
 }
 
 /// Seconds as [`seconds`] reads them, in the longest unit that is exact.

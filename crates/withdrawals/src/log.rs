@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use custody::Hash;
 use custody::effects::{Decoder, OutPoint, Sats};
 use custody::payment::{Request, RequestOutput};
+use custody::rule::{Refusal, Rule};
 use custody::state::{self, Authorisation, RequestRecord, State};
 use custody::statement::Envelope;
 use ledger::Amount;
@@ -20,6 +21,16 @@ use crate::seen::{
     Spender,
 };
 use crate::split::split_fee;
+
+/// What a request waits for when people have done their part: time, or a rate.
+const PASSING: &[Rule] = &[
+    Rule::PolicyValue,
+    Rule::PolicyVelocity,
+    Rule::PolicyFeeBudget,
+    Rule::PolicyHours,
+    Rule::PolicyCoolDown,
+    Rule::PolicyDelay,
+];
 
 /// How much of a lineage the log has. Another mark means that there is something to look at.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -149,6 +160,7 @@ impl<'a> Log<'a> {
             let stops = f.scope.stops(request, &record.requester) && !despite;
             stops.then(|| Frozen { freeze: *freeze, by: actor(&f.by), at: f.at })
         };
+        let (approved, waits) = self.approved(record);
         Asked {
             id: *id,
             by: actor(&record.requester),
@@ -159,8 +171,8 @@ impl<'a> Log<'a> {
             fee_max: amount(request.fee_max),
             end: request.end,
             approvals: record.approvals.iter().map(|(who, a)| (who.clone(), a.id)).collect(),
-            approved: self.approved(record),
-            waits_for: chain.waits_for(id),
+            approved,
+            waits_for: waits.or_else(|| chain.waits_for(id)),
             frozen: self.state.freezes().iter().find_map(frozen),
             gone: self.gone(id, record),
         }
@@ -176,9 +188,15 @@ impl<'a> Log<'a> {
         lapsed.or((record.request.end < state.clock().time).then_some(Gone::Ended))
     }
 
-    /// A first look, kinder than the rules: the fee is known only with the transaction.
-    fn approved(&self, record: &RequestRecord) -> bool {
-        self.state.first_look(record, self.state.clock().time).is_ok()
+    /// A first look, kinder than the rules, for the fee is known only with the transaction: whether people did
+    /// their part, and what the request waits for then.
+    fn approved(&self, record: &RequestRecord) -> (bool, Option<String>) {
+        let Some(book) = self.state.rulebook() else { return (false, None) };
+        let ask = self.state.ask_of(record, Sats(0), self.state.clock().time);
+        let refusals = book.explain(&ask, self.state).into_iter().map(|(_, refusal)| refusal);
+        let (waits, missing): (Vec<Refusal>, Vec<Refusal>) =
+            refusals.partition(|refusal| PASSING.contains(&refusal.rule));
+        (missing.is_empty(), waits.into_iter().next().map(|refusal| refusal.why))
     }
 
     /// The transactions that were allowed for one request.

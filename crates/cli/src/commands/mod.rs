@@ -14,6 +14,7 @@ mod log;
 mod money;
 mod pay;
 mod policy;
+mod propose;
 mod recovery;
 mod request;
 mod reshare;
@@ -48,18 +49,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Person(command) => enrol::person(global, command),
         Command::Group(command) => enrol::group(global, command),
         Command::Machine(command) => enrol::machine(global, command),
-        Command::Propose { file, labels } => {
-            let labels: Vec<Label> = labels.map_or_else(|| Ok(Vec::new()), |l| read_json(&l))?;
-            let bytes = read(&file)?;
-            let text = String::from_utf8_lossy(&bytes);
-            let toml = file.extension().is_some_and(|e| e == "toml");
-            let document: Document = if toml {
-                toml::from_str(&text).map_err(|e| Failure::content(&file, e))?
-            } else {
-                serde_json::from_str(&text).map_err(|e| Failure::content(&file, e))?
-            };
-            propose(global, document, &labels)
-        }
+        Command::Propose { file, labels } => propose::run(global, &file, labels.as_deref()),
         Command::Policy(command) => policy::run(global, command),
         Command::Client(Client::Add { id, name }) => enrol::client(global, id, &name),
         Command::Client(Client::List) => money::clients(global),

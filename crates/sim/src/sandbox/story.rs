@@ -125,6 +125,7 @@ impl Story {
         story.tamper()?;
         story.bump()?;
         story.cancel()?;
+        story.change_policy()?;
         story.freeze_and_resume()?;
         story.lose_a_signer()?;
         story.withdraw()?;

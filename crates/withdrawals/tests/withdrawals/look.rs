@@ -337,3 +337,26 @@ fn a_mark_changes_with_the_lineage() {
     world.say("carol", Body::Request(renewal)).unwrap();
     assert_eq!(mark(&world, id), Mark { requests: 2, ..second });
 }
+
+/// Approved by all who must, and young: it waits for time, not for people.
+#[test]
+fn what_time_brings_is_waited_for() {
+    let mut rule = fixtures::rule();
+    rule.require.delay_s = Some(600);
+    let policy = fixtures::policy_of(custody::rule_set::NEWEST, &[rule], 0);
+    let mut world = world();
+    world.adopt(Document::Policy(policy));
+    let ask = |world: &World| request(world, Some("north"), &[("acme", 1_000)]);
+    let missing = world.asked_as("carol", ask(&world.clone()), &["alice"]);
+    let young = world.asked(ask(&world.clone()));
+    let seen = |world: &World, id| {
+        let seen = look(world, id);
+        let asked = seen.requests.last().unwrap();
+        (asked.approved, asked.waits_for.clone())
+    };
+    assert!(!seen(&world, missing).0);
+    let (approved, waits) = seen(&world, young);
+    assert!(approved && waits.unwrap().contains("600 s"));
+    world.tick(600);
+    assert_eq!(seen(&world, young), (true, None));
+}

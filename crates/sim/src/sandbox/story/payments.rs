@@ -11,7 +11,12 @@ use crate::sandbox::{Failure, tell};
 impl Story {
     /// Asks for a payment; gives the id of the request.
     pub(super) fn ask_for(&self, amount: &str, fee_max: &str) -> Result<String, Failure> {
-        let to = format!("supplier={amount}");
+        self.ask_to("supplier", amount, fee_max)
+    }
+
+    /// Asks for a payment to a destination; gives the id of the request.
+    pub(super) fn ask_to(&self, to: &str, amount: &str, fee_max: &str) -> Result<String, Failure> {
+        let to = format!("{to}={amount}");
         let said = self.person("carol").run(&[
             "pay",
             "--client",
