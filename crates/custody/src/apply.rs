@@ -519,6 +519,7 @@ impl State {
         self.clock.tip = self.clock.tip.max(allowed.tip);
         for request in &authorise.requests {
             let Some(mut record) = self.requests.get(request).cloned() else { continue };
+            let whole = self.clock.rules >= 3 && record.authorised.is_empty();
             record.authorised.push(id);
             let amount = record.request.amount().unwrap_or_default();
             let lineage = self.lineages.get(&record.lineage).cloned();
@@ -529,14 +530,16 @@ impl State {
                 Lineage { anchors, excluded, charged: Sats(0), amount: Sats(0), latest: *request }
             });
             // P24: the outputs are charged once per lineage; of a renewal that pays more, what it adds.
-            let charge = amount.minus(lineage.amount).unwrap_or_default();
+            // Since rule set 3 a renewal is charged whole: it may leave in another window than what it renews.
+            let more = amount.minus(lineage.amount).unwrap_or_default();
+            let charge = if whole { amount } else { more };
             lineage.amount = lineage.amount.max(amount);
             lineage.latest = *request;
             self.charge(record.lineage, lineage, charge);
             self.requests.put(&mut self.facts, *request, record);
         }
         self.charge_fee(authorise, &allowed);
-        self.use_lease(&allowed.wallet);
+        let lease = self.use_lease(authorise, &allowed.wallet);
         self.transactions.put(&mut self.facts, allowed.effects.txid, id);
         let authorisation = Authorisation {
             requests: authorise.requests.clone(),
@@ -548,6 +551,7 @@ impl State {
             height: self.clock.height,
             end: allowed.end,
             rules: allowed.rules,
+            lease,
         };
         self.authorisations.put(&mut self.facts, id, authorisation);
     }

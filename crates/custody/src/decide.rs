@@ -388,7 +388,7 @@ impl Look<'_> {
     }
 
     fn fee_budget(&self, rule: &PolicyRule) -> Result<(), Refusal> {
-        let Some(budget) = rule.require.fee_budget else { return Ok(()) };
+        let Some(budget) = rule.require.fee_budget.filter(|_| self.pays()) else { return Ok(()) };
         let fees = self.window(rule, budget.window_s);
         let fees = fees.fold(0u64, |sum, (charge, _)| sum.saturating_add(charge.fee.0));
         ensure(fees <= budget.fee_max.0, Rule::PolicyFeeBudget, || {

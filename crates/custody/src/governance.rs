@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::adoption::Ground;
+use crate::adoption::{Ground, Standing};
 use crate::bytes::Hash;
 use crate::decide::Rulebook;
 use crate::document::{
@@ -107,13 +107,17 @@ impl State {
             let key = self.key(&a.key).is_some_and(|k| k.revoked_at.is_none());
             // Only what lifts freezes and revokes keys is carried by who is frozen: else one hostile person
             // could stop all others (P17).
-            let stopped = kind.row().delayed && self.is_stopped(person);
+            let lifts = matches!(kind, Kind::Resume | Kind::Revocation);
+            let stopped = !lifts && self.is_stopped_by_person(person);
             let counts = key && !stopped && self.is_independent(&a.key) && a.decides == hash;
             (counts && time.is_none_or(|t| a.not_after >= t)).then(|| person.clone())
         };
         let people: BTreeSet<Name> = proposal.approvals.iter().filter_map(counts).collect();
         let governance = policy.governance.get(&proposal.document.kind());
-        governance.is_some_and(|g| g.approvals.iter().any(|path| seat(path, &people, self)))
+        let filled = |path| {
+            if ends_absences(kind) { seat(path, &people, &Standing(self)) } else { seat(path, &people, self) }
+        };
+        governance.is_some_and(|g| g.approvals.iter().any(filled))
     }
 
     fn start_delay(&mut self, id: &Hash, decoder: &dyn Decoder) {
@@ -360,16 +364,14 @@ impl State {
         ensure(unknown.is_none(), Rule::Document, || "a member is no person in force".into())?;
         // A group that is too small for the policy would lock everybody out.
         self.policy().map_or(Ok(()), |(policy, _)| {
-            // Whether a calendar is over by now is no reason to keep somebody in a group.
-            let with = With { state: self, group };
-            policy.check(&Ground { now: 0, ..self.ground(&with, policy.since()) })
+            policy.check_groups(&self.ground(&With { state: self, group }, policy.since()))
         })
     }
 
     fn check_destination(&self, destination: &Destination, decoder: &dyn Decoder) -> Result<(), Refusal> {
         let script = decoder.address_script(&destination.address);
         let script = script.map_err(|e| Refusal::new(Rule::Document, e.to_string()))?;
-        self.check_denied(&script, decoder)?;
+        self.check_denied(&BTreeSet::from([script]), decoder)?;
         let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
         let owner = destination.owner.as_ref();
         sound(owner.is_none_or(|owner| self.client(owner).is_some()), "its owner is no client in force")?;
@@ -557,6 +559,12 @@ impl State {
         self.switch(activate.ceremony, activate.slot);
         Ok(())
     }
+}
+
+/// Whether seats are those of the groups' documents, whoever is away or gave a place away: else absences and
+/// delegations could shut out everybody who may end them, lift a freeze or revoke a key.
+fn ends_absences(kind: Kind) -> bool {
+    matches!(kind, Kind::Resume | Kind::Revocation | Kind::Absence | Kind::Delegation)
 }
 
 fn stage_word(stage: &Stage) -> &'static str {

@@ -35,7 +35,7 @@ impl State {
         let effects =
             decoder.decode(&ask.transaction.raw.0).map_err(|e| Refusal::new(Rule::Shape, e.to_string()))?;
         self.check_repeated(&effects)?;
-        self.check_uses(wallet)?;
+        self.check_uses(&records, wallet)?;
         let spent = self.check_inputs(&ask.transaction, &effects, wallet, account, decoder)?;
         let paid = Sats::sum(effects.outputs.iter().map(|o| o.amount));
         let fee = paid.and_then(|paid| spent.minus(paid));
@@ -63,6 +63,7 @@ impl State {
         ensure(time <= allowed.end, Rule::Ended, || {
             format!("the requests ended at {}; renew them", allowed.end)
         })?;
+        self.check_leased(allowed)?;
         self.permit_all(&allowed.requests, allowed.fee, time, decoder).map(|_| ())
     }
 

@@ -14,7 +14,7 @@ use crate::policy::{DE_MINIMIS_WINDOW_S, Policy, RequestKind};
 use crate::quorum::seat;
 use crate::rates::{Priced, Rate};
 use crate::rule::{Refusal, Rule, ensure};
-use crate::state::{Approval, Owner, RequestRecord, State};
+use crate::state::{Approval, FreezeRecord, Owner, RequestRecord, State};
 use crate::statement::{Scope, key_id};
 
 impl Facts for State {
@@ -196,13 +196,13 @@ impl State {
         ensure(request.is_cancel() || self.is_enabled(&self.asset), Rule::Enabled, || {
             format!("{} is not held here any more: a quorum enables it", self.asset)
         })?;
+        let mut scripts = BTreeSet::new();
         for destination in request.outputs.iter().filter_map(|o| self.destination(&o.destination)) {
             let script = decoder.address_script(&destination.address);
-            let script = script.map_err(|e| Refusal::new(Rule::Outputs, e.to_string()))?;
-            self.check_denied(&script, decoder)?;
+            scripts.insert(script.map_err(|e| Refusal::new(Rule::Outputs, e.to_string()))?);
             self.check_third_party(destination)?;
         }
-        Ok(())
+        self.check_denied(&scripts, decoder)
     }
 
     /// Nobody alone approves a payment to a destination that the same person proposed: either two people
@@ -265,6 +265,12 @@ impl State {
     /// keys.
     pub(crate) fn is_stopped(&self, person: &Name) -> bool {
         self.freezes.iter().any(|(_, f)| f.scope == Scope::Person(person.clone()))
+    }
+
+    /// The same, by a person: an alarm that freezes people vetoes no document.
+    pub(crate) fn is_stopped_by_person(&self, person: &Name) -> bool {
+        let by_person = |f: &FreezeRecord| matches!(f.by, Owner::Person(_));
+        self.freezes.iter().any(|(_, f)| f.scope == Scope::Person(person.clone()) && by_person(f))
     }
 
     fn check_frozen(&self, record: &RequestRecord, ask: &Ask, policy: &Policy) -> Result<(), Refusal> {

@@ -9,9 +9,9 @@ use crate::bytes::Hash;
 use crate::document::{Destination, DestinationKind, Document, Kind, Model, Wallet, WalletState};
 use crate::effects::{Decoder, Sats};
 use crate::name::Name;
-use crate::payment::{Request, RequestOutput};
+use crate::payment::{Authorise, Request, RequestOutput};
 use crate::rule::{Refusal, Rule, ensure};
-use crate::state::{Owner, State};
+use crate::state::{Authorisation, Owner, RequestRecord, State};
 
 /// Longest absence, delegation, attestation or lease, in seconds (366 days): who set it forgets it by then.
 pub const TERM_LIMIT_S: u64 = 366 * 24 * 3600;
@@ -385,7 +385,9 @@ impl State {
 
     /// Refuses a wallet that may not pay this, and a key that is not leased to who asks (ISO/TR 23576 9.3.7).
     pub(crate) fn check_key(&self, request: &Request, by: &Owner, time: u64) -> Result<(), Refusal> {
-        let Some(wallet) = self.wallet(&request.wallet) else { return Ok(()) };
+        // What takes a payment back waits for nothing: it pays the own wallet alone.
+        let paying = self.wallet(&request.wallet).filter(|_| !request.is_cancel());
+        let Some(wallet) = paying else { return Ok(()) };
         let own = |o: &RequestOutput| {
             self.destination(&o.destination).is_some_and(|d| d.kind == DestinationKind::Own)
         };
@@ -420,26 +422,43 @@ impl State {
     }
 
     /// Refuses another transaction than a lease has left.
-    pub(crate) fn check_uses(&self, wallet: &Wallet) -> Result<(), Refusal> {
-        let left = !wallet.tier.is_leased() || self.lease(&wallet.id).is_some_and(|(l, used)| used < l.uses);
+    pub(crate) fn check_uses(&self, records: &[&RequestRecord], wallet: &Wallet) -> Result<(), Refusal> {
+        let free = !wallet.tier.is_leased() || records.iter().all(|record| record.request.is_cancel());
+        let left = free || self.lease(&wallet.id).is_some_and(|(l, used)| used < l.uses);
         ensure(left, Rule::Leased, || format!("the lease of wallet {} is used up", wallet.id))
     }
 
-    /// Counts a transaction of a wallet against its lease.
-    pub(crate) fn use_lease(&mut self, wallet: &Name) {
-        let used = self.lease(wallet).map(|(_, used)| used.saturating_add(1));
-        if let Some(used) = used {
-            self.leases.put(&mut self.facts, wallet.clone(), used);
-        }
+    /// Counts a transaction of a wallet against its lease, and says which version of that it used.
+    pub(crate) fn use_lease(&mut self, authorise: &Authorise, wallet: &Name) -> Option<Hash> {
+        let mut records = authorise.requests.iter().filter_map(|id| self.requests.get(id));
+        let pays = records.any(|record| !record.request.is_cancel());
+        let leased = pays && self.wallet(wallet).is_some_and(|wallet| wallet.tier.is_leased());
+        let used = self.lease(wallet).filter(|_| leased).map(|(_, used)| used.saturating_add(1))?;
+        self.leases.put(&mut self.facts, wallet.clone(), used);
+        self.document(Kind::Lease, wallet.as_str()).map(|found| found.hash)
     }
 
-    /// Refuses a script that a deny list in force names.
-    pub(crate) fn check_denied(&self, script: &[u8], decoder: &dyn Decoder) -> Result<(), Refusal> {
+    /// Refuses a share of what another lease was used for than the one in force.
+    pub(crate) fn check_leased(&self, allowed: &Authorisation) -> Result<(), Refusal> {
+        let now = self.document(Kind::Lease, allowed.wallet.as_str()).map(|found| found.hash);
+        ensure(allowed.lease.is_none() || allowed.lease == now, Rule::Leased, || {
+            format!("it was authorised under another lease of wallet {}: authorise anew", allowed.wallet)
+        })
+    }
+
+    /// Refuses scripts that a deny list in force names.
+    pub(crate) fn check_denied(
+        &self,
+        scripts: &BTreeSet<Vec<u8>>,
+        decoder: &dyn Decoder,
+    ) -> Result<(), Refusal> {
         let lists = self.documents.from((Kind::DenyList, String::new()));
         let lists = lists.take_while(|((kind, _), _)| *kind == Kind::DenyList);
         for (_, found) in lists {
             let Document::DenyList(list) = &found.document else { continue };
-            let same = |address: &&String| decoder.address_script(address).is_ok_and(|s| s == script);
+            let same = |address: &&String| {
+                decoder.address_script(address).is_ok_and(|script| scripts.contains(&script))
+            };
             if let Some(address) = list.addresses.iter().find(same) {
                 let why = format!("{address} is on deny list {}", list.id);
                 return Err(Refusal::new(Rule::Denied, why));

@@ -1,19 +1,17 @@
 //! What payments are charged, kept for as long as a window may look back, and which requests wait for the
 //! delay clock (P13, P24, since rule set 3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::bytes::Hash;
-use crate::charge::Charge;
 use crate::effects::Sats;
-use crate::name::Name;
 use crate::payment::{Allowed, Authorise};
 use crate::policy::WINDOW_LIMIT_S;
 use crate::state::State;
 
 impl State {
-    /// Charges an allowed transaction: its requests for what they pay, once per chain of renewals, and for
-    /// the highest fee per anchor, so a bump and a renewal are charged what they add.
+    /// Charges an allowed transaction: each of its requests for what it pays, once, and for the highest fee per
+    /// anchor, so a bump is charged what it adds.
     pub(crate) fn spend(&mut self, id: Hash, authorise: &Authorise, allowed: &Allowed) {
         if self.clock.rules < 3 {
             return;
@@ -21,17 +19,14 @@ impl State {
         let before = self.highest_fee(authorise);
         let added = u128::from(allowed.fee.minus(before).unwrap_or_default().0);
         let whole = u128::from(allowed.fee.0.max(1));
-        for (charge, i) in allowed.charges.iter().zip(0u32..) {
+        for ((charge, request), i) in allowed.charges.iter().zip(&authorise.requests).zip(0u32..) {
             let mut charge = charge.clone();
             let fee = u128::from(charge.fee.0).saturating_mul(added).div_ceil(whole);
             charge.fee = Sats(u64::try_from(fee).unwrap_or(u64::MAX));
-            if self.lineages.get(&charge.lineage).is_some() {
+            // A renewal is another request, with other words: it is charged whole (P24).
+            if self.is_bump(request) {
                 charge.count = 0;
-                let earlier = self.charged_to(&charge.lineage);
-                for (destination, paid) in &mut charge.paid {
-                    let known = earlier.get(destination).copied().unwrap_or_default();
-                    *paid = paid.minus(known).unwrap_or_default();
-                }
+                charge.paid.clear();
             }
             if charge.count > 0 || charge.total() > 0 {
                 self.spent.put(&mut self.facts, (self.clock.time, id, i), charge);
@@ -44,15 +39,9 @@ impl State {
         }
     }
 
-    /// What a chain of renewals was charged for each destination.
-    fn charged_to(&self, lineage: &Hash) -> BTreeMap<Name, Sats> {
-        let mut sums: BTreeMap<Name, Sats> = BTreeMap::new();
-        let its = self.spent.iter().filter(|(_, charge)| charge.lineage == *lineage);
-        for (destination, paid) in its.flat_map(|(_, charge): (_, &Charge)| &charge.paid) {
-            let sum = sums.entry(destination.clone()).or_default();
-            *sum = Sats(sum.0.saturating_add(paid.0));
-        }
-        sums
+    /// Whether something was authorised for this very request before.
+    pub(crate) fn is_bump(&self, request: &Hash) -> bool {
+        self.requests.get(request).is_some_and(|record| !record.authorised.is_empty())
     }
 
     /// The highest fee of a transaction that spent one of the anchors of these requests.

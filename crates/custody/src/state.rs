@@ -217,6 +217,9 @@ pub struct Authorisation {
     pub end: u64,
     /// The policy rules that allowed it, by request.
     pub rules: Vec<Vec<Name>>,
+    /// The version of the lease that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Hash>,
 }
 
 /// A dealt account.

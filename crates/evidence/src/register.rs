@@ -42,6 +42,10 @@ pub const ANSWER_LIMIT_S: u64 = 14 * 24 * 3600;
 /// How far the clock of the person who wrote the last entry may be ahead of the reader's, in seconds.
 pub const CLOCK_TOLERANCE_S: u64 = 600;
 
+/// So long after its key went out of use an entry still counts, in seconds: twice the tolerance of clocks, so that
+/// what was taken in before the key was revoked stays readable for ever.
+pub const REVOKED_SLACK_S: u64 = 2 * CLOCK_TOLERANCE_S;
+
 /// The key of a person, as the command log has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signer {
@@ -206,7 +210,9 @@ impl Register {
         }
         let SignedEntry { entry, signature } = custody::canon::decode(line)?;
         let by = signer(&entry.by).ok_or(RegisterError::Signer(entry.by))?;
-        if by.revoked_at.is_some_and(|end| entry.at > end) {
+        // Who enters it may have a clock that is a little ahead; what was taken in then stays readable.
+        let late = |end: u64| entry.at > end.saturating_add(REVOKED_SLACK_S);
+        if by.revoked_at.is_some_and(late) {
             return Err(RegisterError::Revoked(by.person));
         }
         if !custody::document::verify(&by.public, &entry.signed_bytes()?, &signature.0) {

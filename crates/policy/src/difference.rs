@@ -25,6 +25,7 @@ mod split;
 
 use std::collections::BTreeMap;
 
+use custody::adoption::Standing;
 use custody::decide::Rulebook;
 use custody::document::Kind;
 use custody::effects::Sats;
@@ -201,6 +202,10 @@ pub struct Differences {
 
 /// Compares a draft with the policy in force.
 pub fn difference(in_force: &Policy, draft: &Policy, ground: &Ground<'_>) -> Differences {
+    // Who is away today is back when the draft is in force.
+    let standing = Standing(ground.groups);
+    let Ground { assets, de_minimis, now, .. } = ground;
+    let ground = &Ground { groups: &standing, assets: assets.clone(), de_minimis: *de_minimis, now: *now };
     let policies = [in_force, draft];
     let catalog = Catalog::new(policies, ground.now);
     let people = People::new(ground.groups);

@@ -10,7 +10,7 @@ use custody::policy::{PolicyRule, RequestKind, Require, describe};
 use crate::difference::{Clients, Example, Names, Ranges, Region, Worths};
 
 /// How many ranges or handles are written out before the rest is counted.
-const SHOWN: usize = 6;
+const SHOWN: usize = 64;
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 

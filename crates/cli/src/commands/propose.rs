@@ -40,7 +40,9 @@ fn plain(place: &str, value: toml::Value, labels: &mut Vec<Label>) -> std::resul
         toml::Value::String(text) => Ok(text.into()),
         toml::Value::Boolean(yes) => Ok(yes.into()),
         toml::Value::Integer(number) => Ok(number.into()),
-        toml::Value::Float(_) => Err(format!("{place}: documents hold no fractions: write base or minor units")),
+        toml::Value::Float(_) => {
+            Err(format!("{place}: documents hold no fractions: write base or minor units"))
+        }
         toml::Value::Datetime(when) => {
             let seconds = policy::units::moment(&when.to_string());
             let example = "write it with its time zone, for example 2026-12-01T08:00:00+01:00";

@@ -333,7 +333,7 @@ fn within(world: &World, limit: &Velocity, charges: Vec<(&Counted<'_>, u128)>) -
 }
 
 fn fees_within(world: &World, rule: &PolicyRule) -> bool {
-    let Some(budget) = rule.require.fee_budget else { return true };
+    let Some(budget) = rule.require.fee_budget.filter(|_| pays(world)) else { return true };
     let charges = counted(world, rule, budget.window_s);
     charges.iter().map(|one| u128::from(one.charge.fee.0)).sum::<u128>() <= u128::from(budget.fee_max.0)
 }

@@ -272,3 +272,23 @@ fn adopt_at(world: &World, policy: Policy) -> Result<(), custody::rule::Refusal>
         now: world.time,
     })
 }
+
+/// One person's proposal costs everybody little: what is too intricate is refused after so many looks.
+#[test]
+fn deny_floor_adoption_of_what_is_too_intricate() {
+    let names = |what: &str| Some((0..SCOPE_LIMIT).map(|i| name(&format!("{what}-{i}"))).collect::<Vec<_>>());
+    let mut rules: Vec<_> = (0..120u64)
+        .map(|i| {
+            let mut one = PolicyRule { id: name(&format!("r-{i}")), ..rule() };
+            one.require.amount_max = Sats(1_000 + i);
+            one
+        })
+        .collect();
+    let mut last = PolicyRule { id: name("last"), ..rule() };
+    (last.when.wallets, last.when.clients) = (names("w"), names("c"));
+    last.require.amount_max = Sats(0);
+    rules.push(last);
+    let no = adopt(policy_of(3, &rules, 0)).unwrap_err();
+    assert!(no.why.contains("too intricate"), "{}", no.why);
+    refused::<()>(Err(no), Rule::Floor);
+}

@@ -192,6 +192,61 @@ fn a_bump_is_charged_its_increment_at_its_own_time() {
     pay(&mut world, 499_000).unwrap();
 }
 
+/// A renewal is another request: it is charged whole, whatever the one that it renews was charged, so an amount does
+/// not hop from a small rule to a large one, and nothing is paid ahead for a later window.
+#[test]
+fn deny_policy_velocity_of_renewals() {
+    let mut large = cheap();
+    large.id = name("large");
+    large.when.amount_min = Some(Sats(1_000_000));
+    let day = Velocity { window_s: DAY, count_max: Some(1), ..hourly(Per::Wallet, 1_500_000) };
+    large.require.velocity = vec![day];
+    let mut world = under(policy_of(3, &[cheap(), large], 0));
+    let hop = |world: &mut World| {
+        let coin = world.coin(90_000_000);
+        let ask = Request { fee_max_ppm: 2_000_000, ..world.request(&[("acme", 999_999)]) };
+        let first = world.asked(ask);
+        let draft = world.draft(&[first], &[coin], 1_000);
+        world.pay(&[first], &draft).unwrap();
+        let more = world.request(&[("acme", 1_000_000)]);
+        let second = world.asked(Request { renews: Some(first), fee_max_ppm: 2_000_000, ..more });
+        let draft = world.draft(&[second], &[coin], 1_001);
+        world.pay(&[second], &draft)
+    };
+    hop(&mut world).unwrap();
+    invalid(hop(&mut world), Rule::PolicyVelocity);
+}
+
+/// Under de minimis nothing is authorised ahead to be renewed later, all in one day.
+#[test]
+fn deny_floor_two_people_for_what_was_authorised_ahead() {
+    let one = PolicyRule {
+        id: name("small"),
+        when: custody::policy::When { amount_max: Some(DE_MINIMIS_CEILING), ..Default::default() },
+        require: custody::policy::Require { approvals: vec![path(&[(1, "approvers")])], ..cheap().require },
+    };
+    let mut world =
+        World::open(Genesis { policy: policy_of(3, &[one], 0), de_minimis: DE_MINIMIS_CEILING, ..newest() });
+    let ahead: Vec<_> = (0..2)
+        .map(|_| {
+            let coin = world.coin(1_000_000);
+            let request = world.asked_as("carol", world.request(&[("acme", 90_000)]), &["alice"]);
+            let draft = world.draft(&[request], &[coin], 1_000);
+            world.pay(&[request], &draft).unwrap();
+            world.tick(DAY + 1);
+            (request, coin)
+        })
+        .collect();
+    let mut renew = |(old, coin): (Hash, fixtures::Coin)| {
+        let ask = Request { renews: Some(old), ..world.request(&[("acme", 90_000)]) };
+        let request = world.asked_as("carol", ask, &["alice"]);
+        let draft = world.draft(&[request], &[coin], 1_001);
+        world.pay(&[request], &draft)
+    };
+    renew(ahead[0]).unwrap();
+    invalid(renew(ahead[1]), Rule::TwoPeople);
+}
+
 /// The longest window still sees its first second; what is older is no longer kept.
 #[test]
 fn charges_are_kept_for_the_longest_window() {

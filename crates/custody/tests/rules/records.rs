@@ -387,6 +387,73 @@ fn deny_keys_lease() {
     assert_eq!(world.state.release(&first, end, &world.decoder).unwrap_err().rule, Rule::Leased);
 }
 
+/// What was authorised under one lease does not leave under the next, which it would not use.
+#[test]
+fn deny_keys_lease_of_what_another_one_allowed() {
+    let mut world = world();
+    world.adopt(lease("cool", &["carol"], world.time + 3_600, 2));
+    let paid = warm(&mut world, "carol").unwrap();
+    world.adopt(lease("cool", &["carol"], world.time + 7_200, 2));
+    let no = world.state.release(&paid, world.time, &world.decoder).unwrap_err();
+    assert_eq!(no.rule, Rule::Leased);
+}
+
+/// What takes a payment back needs no lease and no active wallet.
+#[test]
+fn a_cancel_waits_for_no_lease_and_no_state() {
+    let mut world = world();
+    world.adopt(lease("cool", &["carol"], world.time + 3_600, 1));
+    let coin = world.coin_of(1, Branch::Receive, 0, 1_000_000);
+    let ask = Request { wallet: name("cool"), ..world.request(&[("acme", 100_000)]) };
+    let request = world.asked(ask);
+    let draft = world.draft_of(1, &[request], &[coin], 1_000);
+    world.pay(&[request], &draft).unwrap();
+    world.tick(3_601);
+    let cool = world.state.wallet(&name("cool")).unwrap().clone();
+    world.adopt(Document::Wallet(Wallet { state: Some(WalletState::Suspended), ..cool }));
+    let cancel = Request { wallet: name("cool"), renews: Some(request), ..world.request(&[]) };
+    let cancel = world.asked(cancel);
+    let draft = world.draft_of(1, &[cancel], &[coin], 2_000);
+    let id = world.pay(&[cancel], &draft).unwrap();
+    world.state.release(&id, world.time, &world.decoder).unwrap();
+}
+
+/// A frozen person opens no key either; an alarm that freezes people vetoes no document.
+#[test]
+fn who_is_frozen_opens_no_key_and_alarms_veto_nothing() {
+    let mut world = world();
+    let by_alarm = freeze(&mut world, "alarm", Scope::Person(name("alice")));
+    world.adopt(client("west"));
+    assert!(world.state.client(&name("west")).is_some());
+    world.adopt(Document::Resume(Resume { freezes: vec![by_alarm] }));
+    freeze(&mut world, "dave", Scope::Person(name("alice")));
+    world.adopt(lease("cool", &["carol"], world.time + 3_600, 1));
+    assert!(world.state.lease(&name("cool")).is_none());
+}
+
+/// Absences and delegations shut nobody out who may end them, lift a freeze or revoke a key.
+#[test]
+fn absences_lock_nobody_out() {
+    let mut world = world();
+    for who in ["alice", "bob", "carol"] {
+        let document = away(&world, who, (0, 9));
+        world.adopt(document);
+    }
+    world.adopt(client("west"));
+    assert!(world.state.client(&name("west")).is_none());
+    let frozen = freeze(&mut world, "dave", Scope::Everything);
+    world.adopt(Document::Resume(Resume { freezes: vec![frozen] }));
+    assert!(world.state.freezes().is_empty());
+    for who in ["alice", "bob"] {
+        let back =
+            Document::Absence(Absence { person: name(who), from: world.time - 2, until: world.time + 1 });
+        world.adopt(back);
+    }
+    world.tick(1);
+    world.adopt(client("east"));
+    assert!(world.state.client(&name("east")).is_some());
+}
+
 #[test]
 fn deny_p3_document_of_leases() {
     let world = world();

@@ -36,6 +36,33 @@ fn among(groups: &Table, in_force: &Policy, draft: &Policy) -> Differences {
     difference(in_force, draft, &Ground { groups, assets, de_minimis: Sats(0), now: NOW })
 }
 
+/// Everybody is on leave today.
+struct Away(Table);
+
+impl Groups for Away {
+    fn members(&self, group: &Name) -> Option<&[Name]> {
+        self.0.members(group)
+    }
+
+    fn sits(&self, _: &Name, _: &Name) -> bool {
+        false
+    }
+}
+
+/// Who is away today is back when the draft is in force: a proposal in the holidays hides nothing.
+#[test]
+fn absences_hide_nothing() {
+    let [before, mut wide] = [rule(), rule()];
+    wide.require.approvals.push(path(&[(2, "risk")]));
+    let [in_force, draft] = [before, wide].map(|rule| policy_of(3, &[rule], 0));
+    let groups = Away(table(&[("approvers", 3), ("risk", 2), ("admins", 3)]));
+    let assets = vec!["net:a/x:1".to_owned()];
+    let ground = Ground { groups: &groups, assets, de_minimis: Sats(0), now: NOW };
+    let found = difference(&in_force, &draft, &ground);
+    assert_eq!(found.more.len(), 1, "{}", found.text());
+    assert!(found.less.is_empty());
+}
+
 /// The ordinary policy, and it with a change.
 fn changed(change: impl FnOnce(&mut PolicyRule)) -> Differences {
     let (in_force, mut draft) = (policy_of(3, &[rule()], 0), policy_of(3, &[rule()], 0));

@@ -156,7 +156,9 @@ impl Scene {
         scene.deal();
         scene.prove(scene.ceremony, [["s1", "s2"], ["s1", "s3"], ["s2", "s3"]]);
         let wallet = Wallet::new(name("main"), scene.ceremony, 0, Tier::Hot, Model::One);
-        scene.adopt("bob", fixtures::review(Model::One, scene.world.time));
+        if scene.world.state.clock().rules >= 3 {
+            scene.adopt("bob", fixtures::review(Model::One, scene.world.time));
+        }
         scene.adopt("bob", Document::Wallet(wallet));
         scene.adopt("dave", destination("acme"));
         scene.adopt("dave", destination("other"));

@@ -125,15 +125,22 @@ impl Story {
             return Err(format!("a tighter policy allows {more} things more").into());
         }
         self.approve_proposals(&["alice", "bob"])?;
-        tell("policy", format!("tighter one by Carol; shown to Alice and Bob: it allows {more} things more, {less} less"));
+        tell(
+            "policy",
+            format!(
+                "tighter one by Carol; shown to Alice and Bob: it allows {more} things more, {less} less"
+            ),
+        );
         let newcomer = Customer::new().address().to_string();
         let add = ["destination", "add", "--id", "newcomer", "--address", &newcomer, "--of", "client"];
         self.person("carol").run(&[&add[..], &["--label", "A new client"]].concat())?;
         self.approve_proposals(&["alice", "bob"])?;
         self.mine(DEEP)?;
-        for (what, to, amount) in
-            [("limit", "supplier", "0.9btc"), ("hours", "supplier", "0.2btc"), ("cool-down", "newcomer", "0.1btc")]
-        {
+        for (what, to, amount) in [
+            ("limit", "supplier", "0.9btc"),
+            ("hours", "supplier", "0.2btc"),
+            ("cool-down", "newcomer", "0.1btc"),
+        ] {
             let id = self.ask_to(to, amount, "20000sat")?;
             self.approve("alice", &id)?;
             self.approve("bob", &id)?;
