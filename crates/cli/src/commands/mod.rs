@@ -34,7 +34,7 @@ use serde::Serialize;
 
 use crate::args::{Args, Client, Command, Global, Output};
 use crate::failure::{Class, Failure, Result};
-use crate::home::{Home, read, read_json};
+use crate::home::Home;
 use crate::session::{Sent, Session, fresh, now};
 
 /// Does what the command line says.
