@@ -50,7 +50,7 @@ fn a_policy_is_checked_against_the_groups_in_its_file() {
     fs::write(host.path("policy.toml"), EXAMPLE.replace("fee_max_ppm = 50000", "fee_max_pmm = 50000"))
         .unwrap();
     let err = host.fails("policy check policy.toml", 2);
-    assert!(err.contains("line 21, column 1: rules[1].fee_max_ppm: missing; you wrote fee_max_pmm"), "{err}");
+    assert!(err.contains("line 22, column 1: rules[1].fee_max_ppm: missing; you wrote fee_max_pmm"), "{err}");
     // Nothing is said to be sound that was not checked.
     let bare = EXAMPLE
         .replace("[groups]", "")
