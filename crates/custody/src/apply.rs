@@ -529,10 +529,8 @@ impl State {
                 let excluded = BTreeSet::new();
                 Lineage { anchors, excluded, charged: Sats(0), amount: Sats(0), latest: *request }
             });
-            // P24: the outputs are charged once per lineage; of a renewal that pays more, what it adds.
-            // Since rule set 3 a renewal is charged whole: it may leave in another window than what it renews.
-            let more = amount.minus(lineage.amount).unwrap_or_default();
-            let charge = if whole { amount } else { more };
+            // P24: outputs are charged once per lineage, before rule set 3 of a renewal what it adds.
+            let charge = if whole { amount } else { amount.minus(lineage.amount).unwrap_or_default() };
             lineage.amount = lineage.amount.max(amount);
             lineage.latest = *request;
             self.charge(record.lineage, lineage, charge);

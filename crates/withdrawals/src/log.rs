@@ -6,9 +6,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use custody::Hash;
+use custody::decide::Ask;
 use custody::effects::{Decoder, OutPoint, Sats};
 use custody::payment::{Request, RequestOutput};
-use custody::rule::{Refusal, Rule};
+use custody::rule::Rule;
 use custody::state::{self, Authorisation, RequestRecord, State};
 use custody::statement::Envelope;
 use ledger::Amount;
@@ -193,10 +194,13 @@ impl<'a> Log<'a> {
     fn approved(&self, record: &RequestRecord) -> (bool, Option<String>) {
         let Some(book) = self.state.rulebook() else { return (false, None) };
         let ask = self.state.ask_of(record, Sats(0), self.state.clock().time);
-        let refusals = book.explain(&ask, self.state).into_iter().map(|(_, refusal)| refusal);
-        let (waits, missing): (Vec<Refusal>, Vec<Refusal>) =
-            refusals.partition(|refusal| PASSING.contains(&refusal.rule));
-        (missing.is_empty(), waits.into_iter().next().map(|refusal| refusal.why))
+        let waits = book.explain(&ask, self.state).into_iter().map(|(_, refusal)| refusal);
+        let waits = waits.into_iter().find(|refusal| PASSING.contains(&refusal.rule));
+        // Young approvals are approvals.
+        let aged = Ask { delay: u64::MAX, ..ask };
+        let rest = book.explain(&aged, self.state);
+        let approved = rest.iter().all(|(_, refusal)| PASSING.contains(&refusal.rule));
+        (approved, waits.map(|refusal| refusal.why))
     }
 
     /// The transactions that were allowed for one request.

@@ -155,6 +155,7 @@ fn refusals(view: &View, request: &Request, by: &Owner, approvers: &BTreeSet<Nam
     let Some(book) = state.rulebook() else { return Vec::new() };
     let charge = state.charge_of(request, by, Hash::default(), Sats(0), clock.time);
     let mut ask = state.ask(charge, clock.time);
+    ask.delay = u64::MAX;
     let given = Given { at: clock.time, delay_at: 0, independent: true };
     ask.approvals = approvers.iter().map(|person| (person.clone(), given)).collect();
     let passing = [Rule::PolicyHours, Rule::PolicyCoolDown, Rule::PolicyDelay];
