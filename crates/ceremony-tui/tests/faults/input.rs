@@ -170,8 +170,10 @@ fn wrong_answers_are_named_and_lose_nothing() {
     ] {
         assert!(said(&left, message), "{message:?} was not said: {:#?}", left.said);
     }
-    // Nothing that was said names a word of a component: numbers do.
-    let secret: BTreeSet<&str> = left.sheets["1.2"].1.split(' ').collect();
+    // Nothing that was said names a word of a component: numbers do. Two words that the messages are made of are
+    // in the list as well, and may be in a share by chance.
+    let secret = left.sheets["1.2"].1.split(' ').filter(|word| !["together", "spelling"].contains(word));
+    let secret: BTreeSet<&str> = secret.collect();
     let told =
         left.said.iter().filter(|line| line.contains("not in the list") || line.contains("fit together"));
     for line in told {
