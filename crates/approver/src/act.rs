@@ -68,13 +68,30 @@ pub struct Draft {
     payload: Vec<u8>,
 }
 
+/// Whom to pay, in words of the person.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Payee {
+    /// A destination of the address book.
+    Destination(Name),
+    /// An address that is not in it.
+    Address(String),
+}
+
+impl Payee {
+    /// Whom an output of a request pays.
+    pub fn of(output: &RequestOutput) -> Self {
+        let listed = || Self::Destination(output.destination.clone());
+        output.address.clone().map_or_else(listed, Self::Address)
+    }
+}
+
 /// A payment to ask for, in words of the person.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The wallet that pays.
     pub wallet: Name,
-    /// Destinations and amounts; none cancels `renews`.
-    pub outputs: Vec<(Name, Sats)>,
+    /// Whom it pays, and how much; nobody to cancel `renews`.
+    pub outputs: Vec<(Payee, Sats)>,
     /// Highest fee.
     pub fee_max: Sats,
     /// Highest fee in millionths of the amount.
@@ -251,12 +268,16 @@ impl Replica {
         if let Some(client) = ask.client.as_ref().filter(|client| state.client(client).is_none()) {
             return Err(ActError::Unknown(format!("client {client}")));
         }
-        let output = |(destination, amount): (Name, Sats)| {
+        let output = |(payee, amount): (Payee, Sats)| {
+            let destination = match payee {
+                Payee::Destination(destination) => destination,
+                Payee::Address(address) => return Ok(RequestOutput::unlisted(address, amount)),
+            };
             let found = state.document(Kind::Destination, destination.as_str());
             let version = found.map(|d| d.hash);
             let unknown = || ActError::Unknown(format!("destination {destination}"));
             let version = version.ok_or_else(unknown)?;
-            Ok(RequestOutput { destination, version, amount })
+            Ok(RequestOutput::listed(destination, version, amount))
         };
         let outputs = ask.outputs.into_iter().map(output).collect::<Result<_, ActError>>()?;
         let body = Body::Request(Request {

@@ -10,6 +10,7 @@ use custody::name::Name;
 use custody::rates::Rate;
 use custody::resharing::Resharing;
 
+use crate::alike::looks_like;
 use crate::replica::Replica;
 use crate::text::{chunks, harmless, plain, sats, time};
 use crate::view::{Labels, names};
@@ -48,6 +49,9 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
             field("address", chunks(&plain(&destination.address))),
         ]
         .into_iter()
+        .chain(looks_like(replica.state(), &destination.address).into_iter().map(|other| {
+            field("! looks like", format!("{other}, and is another address: compare every character"))
+        }))
         .chain(destination.owner.iter().map(|owner| field("of client", owner)))
         .chain(destination.proof.iter().map(|proof| field("shown by", proof)))
         .chain(destination.third_party.iter().map(|party| field("held by", party)))

@@ -19,6 +19,7 @@
 )]
 
 mod act;
+mod alike;
 mod compare;
 mod document;
 mod policy;
@@ -28,8 +29,10 @@ mod text;
 mod view;
 
 pub use act::{
-    APPROVAL_VALIDITY_S, ActError, Ask, Draft, Fresh, STATEMENT_VALIDITY_S, Signed, address, freeze, revoke,
+    APPROVAL_VALIDITY_S, ActError, Ask, Draft, Fresh, Payee, STATEMENT_VALIDITY_S, Signed, address, freeze,
+    revoke,
 };
+pub use alike::{ALIKE_CHARACTERS, ALIKE_END_CHARACTERS, alike, looks_like};
 pub use replica::{Allocated, Head, Replay, Replica, ReplicaError, committee};
 pub use request::{
     OutputView, RECENT_S, RequestState, RequestView, RuleView, SimilarView, narrowed, state_of,

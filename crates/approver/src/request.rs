@@ -11,6 +11,7 @@ use custody::state::{Owner, RequestRecord, State};
 use custody::statement::Scope;
 use serde::Serialize;
 
+use crate::alike::looks_like;
 use crate::document::word;
 use crate::replica::Replica;
 use crate::text::{chunks, plain, sats, time};
@@ -72,6 +73,8 @@ pub struct OutputView {
     pub amount: Sats,
     /// Whether the destination changed after the request was signed: then it cannot be paid.
     pub changed: bool,
+    /// What the address looks like, and is not.
+    pub alike: Vec<String>,
 }
 
 /// A policy rule that covers the request.
@@ -241,10 +244,16 @@ impl RequestView {
                 DestinationKind::Client => ", a client's",
                 DestinationKind::Counterparty => ", a counterparty's",
                 DestinationKind::Contract => ", a contract",
+                DestinationKind::Unlisted => ", not in the address book",
             });
-            let label = output.label.as_deref().unwrap_or(WITHHELD);
+            let unlisted = output.of == Some(DestinationKind::Unlisted);
+            let label =
+                output.label.as_deref().unwrap_or(if unlisted { "nobody knows whose" } else { WITHHELD });
             page.row("  to", &format!("{}{of}: {label}", output.destination));
             page.row("  address", &chunks(&output.address));
+            for other in &output.alike {
+                page.row("  !", &format!("it looks like {other}, and is another: compare every character"));
+            }
             if output.changed {
                 page.row("  !", "the destination changed after this was asked: it cannot be paid");
             }
@@ -296,13 +305,15 @@ fn output(state: &State, labels: &Labels, output: &RequestOutput) -> OutputView 
         Document::Destination(destination) => Some(destination),
         _ => None,
     });
+    let payee = state.payee(output);
     OutputView {
         destination: output.destination.clone(),
-        of: destination.map(|d| d.kind),
+        of: payee.map(|(kind, _)| kind),
         label: destination.and_then(|d| labels.get(&d.label)),
-        address: destination.map(|d| plain(&d.address)).unwrap_or_default(),
+        address: payee.map(|(_, address)| plain(address)).unwrap_or_default(),
         amount: output.amount,
-        changed: found.is_none_or(|d| d.hash != output.version),
+        changed: !state.is_as_asked(output),
+        alike: payee.map(|(_, address)| looks_like(state, address)).unwrap_or_default(),
     }
 }
 

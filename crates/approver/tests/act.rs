@@ -2,7 +2,9 @@
 
 mod common;
 
-use approver::{APPROVAL_VALIDITY_S, ActError, Ask, Fresh, Labels, STATEMENT_VALIDITY_S, Signed, View};
+use approver::{
+    APPROVAL_VALIDITY_S, ActError, Ask, Fresh, Labels, Payee, STATEMENT_VALIDITY_S, Signed, View,
+};
 use common::{nonce, replica, world};
 use custody::Hash;
 use custody::document::Document;
@@ -26,7 +28,7 @@ fn submit(world: &mut World, signed: &Signed) {
 fn ask(world: &World) -> Ask {
     Ask {
         wallet: name("main"),
-        outputs: vec![(name("acme"), Sats(1_000_000))],
+        outputs: vec![(Payee::Destination(name("acme")), Sats(1_000_000))],
         fee_max: Sats(50_000),
         fee_max_ppm: 100_000,
         end: world.time + 7200,
@@ -109,7 +111,7 @@ fn what_the_log_would_reject_is_not_sent() {
     assert_eq!(refused_by(try_ask(&|a| a.outputs.clear())), Rule::Request);
     assert_eq!(refused_by(try_ask(&|a| a.renews = Some(nonce(9)))), Rule::Reference);
     assert!(matches!(try_ask(&|a| a.wallet = name("nope")), Err(ActError::Unknown(_))));
-    assert!(matches!(try_ask(&|a| a.outputs[0].0 = name("nope")), Err(ActError::Unknown(_))));
+    assert!(matches!(try_ask(&|a| a.outputs[0].0 = Payee::Destination(name("nope"))), Err(ActError::Unknown(_))));
     assert!(matches!(try_ask(&|a| a.client = Some(name("nope"))), Err(ActError::Unknown(_))));
     // A key that nobody enrolled.
     let stranger = keys::device::DeviceKey::generate(&mut rand_core::OsRng);

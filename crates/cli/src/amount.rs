@@ -1,16 +1,21 @@
 //! Amounts and times as people type them, exactly: no floating point anywhere.
 
+use approver::Payee;
 use custody::effects::Sats;
-use custody::name::Name;
 
 pub(crate) use policy::units::{sats, seconds};
 
-/// `DESTINATION=AMOUNT`.
-pub(crate) fn output(text: &str) -> Result<(Name, Sats), String> {
-    let (name, amount) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?}: write DESTINATION=AMOUNT, for example acme=0.5btc"))?;
-    Ok((name.parse()?, sats(amount)?))
+/// `DESTINATION=AMOUNT`, or `address:ADDRESS=AMOUNT`.
+pub(crate) fn output(text: &str) -> Result<(Payee, Sats), String> {
+    let (payee, amount) = text.split_once('=').ok_or_else(|| {
+        format!("{text:?}: write DESTINATION=AMOUNT or address:ADDRESS=AMOUNT, for example acme=0.5btc")
+    })?;
+    let payee = match payee.strip_prefix("address:") {
+        Some("") => return Err(format!("{text:?} names no address")),
+        Some(address) => Payee::Address(address.to_owned()),
+        None => Payee::Destination(payee.parse()?),
+    };
+    Ok((payee, sats(amount)?))
 }
 
 /// `2026-01-31T12:00:00Z` or `2026-01-31T13:00:00+01:00` (RFC 3339, whole seconds): seconds since 1970.
@@ -102,8 +107,11 @@ mod tests {
 
     #[test]
     fn outputs_name_a_destination_and_an_amount() {
-        let (name, amount) = output("acme=0.5btc").unwrap();
-        assert_eq!((name.as_str(), amount), ("acme", Sats(50_000_000)));
-        assert!(output("acme").is_err() && output("Acme=1sat").is_err() && output("acme=1").is_err());
+        let acme = Payee::Destination("acme".parse().unwrap());
+        assert_eq!(output("acme=0.5btc"), Ok((acme, Sats(50_000_000))));
+        assert_eq!(output("address:BC1Q=7sat"), Ok((Payee::Address("BC1Q".into()), Sats(7))));
+        for bad in ["acme", "Acme=1sat", "acme=1", "address:=1sat", "address:bc1q"] {
+            assert!(output(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod reshare;
 
 use std::path::PathBuf;
 
+use approver::Payee;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use custody::Hash;
@@ -509,9 +510,10 @@ pub(crate) struct Pay {
     /// Whose coins move: needed where each address belongs to one client (model 3)
     #[arg(long)]
     pub(crate) client: Option<Name>,
-    /// Whom and how much, for example acme=0.5btc; may be repeated
+    /// Whom and how much, for example acme=0.5btc, or address:bc1q…=0.5btc where the policy pays addresses that are
+    /// not in the address book; may be repeated
     #[arg(long = "to", value_name = "DESTINATION=AMOUNT", value_parser = amount::output, required = true)]
-    pub(crate) to: Vec<(Name, Sats)>,
+    pub(crate) to: Vec<(Payee, Sats)>,
     #[command(flatten)]
     pub(crate) terms: Terms,
     /// The request that this one renews, at least 8 digits of its id

@@ -285,6 +285,14 @@ impl Policy {
     }
 }
 
+/// The kinds of destination that a rule grants which names none.
+const LISTED: &[DestinationKind] = &[
+    DestinationKind::Own,
+    DestinationKind::Client,
+    DestinationKind::Counterparty,
+    DestinationKind::Contract,
+];
+
 /// What the rules of a policy tell requests apart by.
 struct Landmarks {
     /// A wallet that no rule names, as most requests of a sound policy have one, then those that are named.
@@ -321,7 +329,7 @@ impl Landmarks {
         let clients = when.clients.as_ref().unwrap_or(&self.clients);
         let kinds = when.kinds.as_deref().unwrap_or(&[RequestKind::Payment]);
         let tiers = when.tiers.as_deref().unwrap_or(Tier::ALL);
-        let destinations = when.destinations.as_deref().unwrap_or(DestinationKind::ALL);
+        let destinations = when.destinations.as_deref().unwrap_or(LISTED);
         let least = when.amount_min.unwrap_or_default().0.max(1);
         let most = when.amount_max.unwrap_or(Sats::MAX).0;
         let from = self.amounts.partition_point(|amount| *amount <= least);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Tick};
 use crate::bytes::Hash;
-use crate::document::{Document, Grant, Kind};
+use crate::document::{DestinationKind, Document, Grant};
 use crate::effects::{Decoder, Sats};
 use crate::genesis::Genesis;
 use crate::map::MerkleMap;
@@ -437,8 +437,8 @@ impl State {
         let wallet = &request.wallet;
         reference(self.wallet(wallet).is_some(), format!("there is no wallet {wallet}"))?;
         for output in &request.outputs {
-            let found = self.document(Kind::Destination, output.destination.as_str());
-            reference(found.is_some(), format!("there is no destination {}", output.destination))?;
+            let found = self.payee(output).is_some();
+            reference(found, format!("there is no destination {}", output.destination))?;
         }
         if let Some(client) = &request.client {
             reference(self.client(client).is_some(), format!("there is no client {client}"))?;
@@ -482,14 +482,11 @@ impl State {
         form(names, "a request without outputs cancels another: name it")?;
         for output in &request.outputs {
             let id = &output.destination;
-            let found = self.document(Kind::Destination, id.as_str());
-            form(
-                found.is_some_and(|d| d.hash == output.version),
-                "a destination changed: look again and ask anew",
-            )?;
-            let address = self.destination(id).map(|d| d.address.clone()).unwrap_or_default();
+            form(self.is_as_asked(output), "a destination changed: look again and ask anew")?;
+            self.check_unlisted(output, decoder)?;
+            let (_, address) = self.payee(output).unwrap_or((DestinationKind::Unlisted, ""));
             let script =
-                decoder.address_script(&address).map_err(|e| Refusal::new(Rule::Request, e.to_string()))?;
+                decoder.address_script(address).map_err(|e| Refusal::new(Rule::Request, e.to_string()))?;
             let dust = decoder.dust_limit(&script);
             ensure(output.amount >= dust, Rule::Request, || {
                 format!("{} to {id} is dust: nodes relay {dust} and more", output.amount)

@@ -84,9 +84,12 @@ impl When {
             })
     }
 
-    /// Whether a rule that covers a request also grants it, as far as destinations of this kind go.
-    fn grants(&self, subject: &Subject, kind: Option<DestinationKind>) -> bool {
-        (self.clients.is_none() || subject.client.is_some()) && kind.is_none_or(|kind| self.names(kind))
+    /// Whether a rule that covers a request also grants it, as far as destinations of this kind go. Addresses
+    /// that are not in the book are paid only where a rule says so.
+    pub fn grants(&self, subject: &Subject, kind: Option<DestinationKind>) -> bool {
+        let says_so = kind != Some(DestinationKind::Unlisted) || self.destinations.is_some();
+        let kind = says_so && kind.is_none_or(|kind| self.names(kind));
+        kind && (self.clients.is_none() || subject.client.is_some())
     }
 
     fn has_values(&self) -> bool {

@@ -414,15 +414,19 @@ pub enum DestinationKind {
     Counterparty,
     /// A program on the network (since rule set 3).
     Contract,
+    /// Whose is not known: an address that a request itself names (since rule set 3). No document is of this
+    /// kind.
+    Unlisted,
 }
 
 impl DestinationKind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::Own, Self::Client, Self::Counterparty, Self::Contract];
+    pub const ALL: &'static [Self] =
+        &[Self::Own, Self::Client, Self::Counterparty, Self::Contract, Self::Unlisted];
 
     /// The rule set that brought it.
     pub fn since(self) -> u32 {
-        if self == Self::Contract { 3 } else { 1 }
+        if matches!(self, Self::Contract | Self::Unlisted) { 3 } else { 1 }
     }
 
     /// The word for people.
@@ -432,6 +436,7 @@ impl DestinationKind {
             Self::Client => "client",
             Self::Counterparty => "counterparty",
             Self::Contract => "contract",
+            Self::Unlisted => "unlisted",
         }
     }
 }

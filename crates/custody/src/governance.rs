@@ -7,8 +7,8 @@ use crate::adoption::{Ground, Standing};
 use crate::bytes::Hash;
 use crate::decide::Rulebook;
 use crate::document::{
-    CeremonyRecord, CosignerCard, Destination, DestinationKind, Document, Grant, Group, Kind, Machine,
-    Person, Wallet, WalletState, activation_message,
+    CeremonyRecord, CosignerCard, Document, Grant, Group, Kind, Machine, Person, Wallet, WalletState,
+    activation_message,
 };
 use crate::effects::Decoder;
 use crate::genesis::delay_floor_s;
@@ -366,20 +366,6 @@ impl State {
         self.policy().map_or(Ok(()), |(policy, _)| {
             policy.check_groups(&self.ground(&With { state: self, group }, policy.since()))
         })
-    }
-
-    fn check_destination(&self, destination: &Destination, decoder: &dyn Decoder) -> Result<(), Refusal> {
-        let script = decoder.address_script(&destination.address);
-        let script = script.map_err(|e| Refusal::new(Rule::Document, e.to_string()))?;
-        self.check_denied(&BTreeSet::from([script]), decoder)?;
-        let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
-        let owner = destination.owner.as_ref();
-        sound(owner.is_none_or(|owner| self.client(owner).is_some()), "its owner is no client in force")?;
-        let fits = owner.is_none() || destination.kind == DestinationKind::Client;
-        sound(fits, "only a destination of kind client has an owner")?;
-        let held = destination.third_party.is_none() || destination.kind == DestinationKind::Own;
-        sound(held, "only an own destination is held by a third party")?;
-        self.check_third_party(destination)
     }
 
     /// What a policy is adopted for here.

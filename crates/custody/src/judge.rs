@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::Hash;
-use crate::document::{Kind, Wallet};
+use crate::document::Wallet;
 use crate::effects::{AccountKey, Branch, Decoder, Effects, OutPoint, OutputEffect, Sats};
 use crate::name::Name;
 use crate::payment::{
     ANCHOR_DEPTH, ANCHORS_LIMIT, Allowed, Authorise, INPUTS_LIMIT, LOCK_TIME_SLACK, NewAnchor,
-    REQUESTS_LIMIT, Request, RequestOutput, SEQUENCE, TRANSACTION_VERSION, TypedTransaction,
+    REQUESTS_LIMIT, Request, SEQUENCE, TRANSACTION_VERSION, TypedTransaction,
 };
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Owner, RequestRecord, State};
@@ -228,20 +228,6 @@ impl State {
                 format!("{} outputs beside those asked for; at most one own change may be", more.len()),
             )),
         }
-    }
-
-    /// The script of a request's output, if the destination is still the one that was asked for.
-    fn script_of(&self, output: &RequestOutput, decoder: &dyn Decoder) -> Result<Vec<u8>, Refusal> {
-        let id = &output.destination;
-        let found = self.document(Kind::Destination, id.as_str());
-        let found = found.filter(|d| d.hash == output.version);
-        ensure(found.is_some(), Rule::Outputs, || {
-            format!("destination {id} changed after the request: ask again")
-        })?;
-        let destination = self.destination(id);
-        let destination = destination
-            .ok_or_else(|| Refusal::new(Rule::Reference, format!("there is no destination {id}")))?;
-        decoder.address_script(&destination.address).map_err(|e| Refusal::new(Rule::Outputs, e.to_string()))
     }
 
     /// Splits a fee over requests by the weight of their outputs, rounded up (P20).

@@ -36,6 +36,7 @@ mod governance;
 mod judge;
 pub mod map;
 pub mod name;
+mod payee;
 pub mod payment;
 mod permit;
 pub mod policy;

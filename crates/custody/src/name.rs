@@ -9,6 +9,9 @@ use crate::bytes::Hash;
 /// Longest name in bytes: enough for a handle, too short for a sentence.
 pub const NAME_LIMIT_BYTES: usize = 32;
 
+/// How handles of addresses begin that are not in the address book.
+const UNLISTED: &str = "unlisted-";
+
 /// A handle of a person, group, wallet, destination, client, machine or co-signer: 1 to 32 of
 /// `a-z`, `0-9` and `-`. It is public in the log, so it is a pseudonym: what it stands for is a
 /// [`Label`].
@@ -22,6 +25,17 @@ impl Name {
             && text.len() <= NAME_LIMIT_BYTES
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         ok.then(|| Self(text.to_owned()))
+    }
+
+    /// The handle of an address that is not in the address book, from the hash of that: the first 88 bits, for
+    /// two addresses with one handle only share their limits.
+    pub(crate) fn unlisted(hash: &Hash) -> Self {
+        Self(UNLISTED.chars().chain(hash.to_string().chars().take(22)).collect())
+    }
+
+    /// Whether it is like the handles of addresses that are not in the address book.
+    pub fn is_unlisted(&self) -> bool {
+        self.0.starts_with(UNLISTED)
     }
 
     /// The text.

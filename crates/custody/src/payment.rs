@@ -69,6 +69,10 @@ pub struct RequestOutput {
     pub version: Hash,
     /// How much.
     pub amount: Sats,
+    /// The address itself where the address book does not have it (since rule set 3; not written when absent).
+    /// Handle and version are then of its hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// Asks for a payment (P19).

@@ -93,7 +93,7 @@ impl State {
 
     /// What a request would be charged with a fee (P24).
     pub fn charge_of(&self, request: &Request, by: &Owner, lineage: Hash, fee: Sats, time: u64) -> Charge {
-        let kind = |o: &RequestOutput| self.destination(&o.destination).map(|d| d.kind);
+        let kind = |o: &RequestOutput| self.payee(o).map(|(kind, _)| kind);
         let mut paid: BTreeMap<Name, Sats> = BTreeMap::new();
         for output in &request.outputs {
             let sum = paid.entry(output.destination.clone()).or_default();
@@ -119,7 +119,7 @@ impl State {
     /// A charge as the policy sees it, alone in its transaction and without approvals yet.
     pub fn ask(&self, charge: Charge, time: u64) -> Ask {
         let cooled = |id: &Name| {
-            let found = self.document(Kind::Destination, id.as_str());
+            let found = self.document(Kind::Destination, id.as_str()).filter(|_| !id.is_unlisted());
             let since = found.map_or(self.clock.delay, |found| found.since_delay.unwrap_or(0));
             (id.clone(), self.clock.delay.saturating_sub(since))
         };
@@ -197,10 +197,10 @@ impl State {
             format!("{} is not held here any more: a quorum enables it", self.asset)
         })?;
         let mut scripts = BTreeSet::new();
-        for destination in request.outputs.iter().filter_map(|o| self.destination(&o.destination)) {
-            let script = decoder.address_script(&destination.address);
-            scripts.insert(script.map_err(|e| Refusal::new(Rule::Outputs, e.to_string()))?);
-            self.check_third_party(destination)?;
+        for output in &request.outputs {
+            scripts.insert(self.script_of(output, decoder)?);
+            let listed = self.destination(&output.destination).filter(|_| output.address.is_none());
+            listed.map_or(Ok(()), |destination| self.check_third_party(destination))?;
         }
         self.check_denied(&scripts, decoder)
     }
@@ -211,8 +211,8 @@ impl State {
     /// # Errors
     /// [`Rule::Standing`].
     pub fn check_proposers(&self, request: &Request, ask: &Ask, book: &Rulebook) -> Result<(), Refusal> {
-        let proposer =
-            |o: &RequestOutput| self.document(Kind::Destination, o.destination.as_str())?.proposer.clone();
+        let listed = |o: &RequestOutput| self.document(Kind::Destination, o.destination.as_str());
+        let proposer = |o: &RequestOutput| listed(o).filter(|_| o.address.is_none())?.proposer.clone();
         let proposers: BTreeSet<Name> = request.outputs.iter().filter_map(proposer).collect();
         let mut others = ask.clone();
         others.approvals.retain(|person, _| !proposers.contains(person));

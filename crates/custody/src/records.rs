@@ -388,9 +388,7 @@ impl State {
         // What takes a payment back waits for nothing: it pays the own wallet alone.
         let paying = self.wallet(&request.wallet).filter(|_| !request.is_cancel());
         let Some(wallet) = paying else { return Ok(()) };
-        let own = |o: &RequestOutput| {
-            self.destination(&o.destination).is_some_and(|d| d.kind == DestinationKind::Own)
-        };
+        let own = |o: &RequestOutput| self.payee(o).is_some_and(|(kind, _)| kind == DestinationKind::Own);
         let may = match wallet.state {
             None => true,
             Some(WalletState::Compromised) => request.outputs.iter().all(own),

@@ -100,6 +100,7 @@ impl Body {
                 Scope::Asset(_) | Scope::Wallet(_) | Scope::Client(_) => 2,
                 Scope::Network(_) | Scope::Person(_) => 3,
             },
+            Self::Request(request) if request.outputs.iter().any(|o| o.address.is_some()) => 3,
             Self::Request(request) if request.client.is_some() => 2,
             Self::Observe(_) | Self::Offer(_) | Self::Deal(_) | Self::Erased(_) => 2,
             _ => 1,

@@ -339,7 +339,7 @@ fn authorisation(state: &State, entry: u64, id: &Hash) -> Option<AuthorisationRe
         };
         let paid = |o: &custody::payment::RequestOutput| PaidOutput {
             destination: o.destination.clone(),
-            address: state.destination(&o.destination).map(|d| d.address.clone()).unwrap_or_default(),
+            address: state.payee(o).map(|(_, address)| address.to_owned()).unwrap_or_default(),
             amount: o.amount,
         };
         reasons.push(Reason {

@@ -22,11 +22,12 @@ const GROUPS: &str = "approvers = [\"alice\", \"bob\"]";
 const SPAN: &str = "open = [[1796112000, 36000]]";
 
 /// Kinds of destinations, by the words for them.
-pub const DESTINATIONS: [(&str, DestinationKind); 4] = [
+pub const DESTINATIONS: [(&str, DestinationKind); 5] = [
     ("own", DestinationKind::Own),
     ("client", DestinationKind::Client),
     ("counterparty", DestinationKind::Counterparty),
     ("contract", DestinationKind::Contract),
+    ("unlisted", DestinationKind::Unlisted),
 ];
 
 /// Tiers of wallets, by the words for them.

@@ -152,6 +152,7 @@ fn destination(kind: DestinationKind) -> &'static str {
         DestinationKind::Client => "client",
         DestinationKind::Counterparty => "counterparty",
         DestinationKind::Contract => "contract",
+        DestinationKind::Unlisted => "unlisted",
     }
 }
 
@@ -171,9 +172,12 @@ pub(crate) fn region(region: &Region, now: u64, assets: usize) -> String {
         words.push(format!("of tier {}", tiers.join(", ")));
     }
     words.extend(clients(&region.clients));
-    if pays && region.destinations.len() < DestinationKind::ALL.len() {
+    let any = DestinationKind::ALL.iter().filter(|kind| **kind != DestinationKind::Unlisted);
+    if pays && !any.into_iter().all(|kind| region.destinations.contains(kind)) {
         let kinds: Vec<&str> = region.destinations.iter().map(|kind| destination(*kind)).collect();
         words.push(format!("to destinations of kind {}", kinds.join(", ")));
+    } else if pays && region.destinations.contains(&DestinationKind::Unlisted) {
+        words.push("also to addresses that are not in the address book".into());
     }
     words.extend(region.worths.iter().filter_map(|(currency, set)| worths(currency, set)));
     words.extend(times(&region.times, now));

@@ -327,11 +327,10 @@ impl View<'_> {
         let mut outputs = Vec::new();
         for (_, record) in &task.records {
             for output in &record.request.outputs {
-                let destination = self.state.destination(&output.destination);
-                let destination = destination.ok_or_else(|| {
+                let (_, address) = self.state.payee(output).ok_or_else(|| {
                     Refusal::new(Rule::Reference, format!("there is no destination {}", output.destination))
                 })?;
-                let script = self.decoder.address_script(&destination.address);
+                let script = self.decoder.address_script(address);
                 let script = script.map_err(|e| Problem::Build(task.payer.clone(), e.into()))?;
                 outputs.push((script, output.amount));
             }

@@ -156,8 +156,7 @@ fn two_of_three_sign_what_two_people_approved() {
 
     // A request, approved by two people who did not ask.
     let now = cluster.now_s();
-    let output =
-        RequestOutput { destination: name("supplier"), version: destination.hash(), amount: Sats(600_000) };
+    let output = RequestOutput::listed(name("supplier"), destination.hash(), Sats(600_000));
     let request = Request {
         wallet: name("vault"),
         outputs: vec![output],

@@ -21,7 +21,8 @@ pub fn house_script(state: &State, decoder: &dyn Decoder, wallet: &Name) -> Opti
 /// own. Its transactions give their change there, so none of it leaves.
 pub fn returns(state: &State, decoder: &dyn Decoder, request: &Request) -> Amount {
     let own = |output: &&RequestOutput| {
-        destination(state, output).is_some_and(|found| found.kind == DestinationKind::Own)
+        let listed = destination(state, output).filter(|_| output.address.is_none());
+        listed.is_some_and(|found| found.kind == DestinationKind::Own)
     };
     let own: Vec<&RequestOutput> = request.outputs.iter().filter(own).collect();
     // Deriving an address takes tens of microseconds, and hardly any request pays an own one.
@@ -62,7 +63,11 @@ const TAPROOT: [u8; 2] = [0x51, 0x20];
 
 /// The script that an output pays; nothing for a version that was never in force, which no transaction pays.
 pub(crate) fn script(state: &State, decoder: &dyn Decoder, output: &RequestOutput) -> Option<Vec<u8>> {
-    decoder.address_script(&destination(state, output)?.address).ok()
+    let address = match &output.address {
+        Some(address) => address,
+        None => &destination(state, output)?.address,
+    };
+    decoder.address_script(address).ok()
 }
 
 /// The destination of an output in the version that was asked for, whatever is in force by now, so that every

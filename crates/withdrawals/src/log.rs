@@ -265,7 +265,11 @@ pub(crate) fn amount(sats: Sats) -> Amount {
 }
 
 pub(crate) fn outputs(request: &Request) -> Vec<Output> {
-    let output = |o: &RequestOutput| Output { destination: o.destination.clone(), amount: amount(o.amount) };
+    let output = |o: &RequestOutput| Output {
+        destination: o.destination.clone(),
+        amount: amount(o.amount),
+        address: o.address.clone(),
+    };
     request.outputs.iter().map(output).collect()
 }
 

@@ -75,6 +75,9 @@ pub struct Output {
     pub destination: Name,
     /// How much, in base units.
     pub amount: Amount,
+    /// The address, where the address book does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// A reservation: a pending transfer from the payer to in-transit.

@@ -126,8 +126,9 @@ pub(crate) struct WithdrawalView {
     timeline: Vec<TimelineEvent>,
 }
 
-fn address(view: &View, destination: &Name) -> Option<String> {
-    view.state.destination(destination).map(|found| found.address.clone())
+fn address(view: &View, destination: &Name, unlisted: Option<&String>) -> Option<String> {
+    let listed = || view.state.destination(destination).map(|found| found.address.clone());
+    unlisted.cloned().or_else(listed)
 }
 
 fn sum(outputs: impl Iterator<Item = u128>) -> String {
@@ -147,7 +148,7 @@ pub(crate) fn show(view: &View, withdrawal: &Withdrawal, external_id: Option<Str
     };
     let output = |output: &withdrawals::Output| OutputView {
         destination: output.destination.to_string(),
-        address: address(view, &output.destination),
+        address: address(view, &output.destination, output.address.as_ref()),
         amount: output.amount.to_string(),
     };
     let event = |event: &withdrawals::Event| TimelineEvent {
@@ -199,7 +200,7 @@ pub(crate) fn show_draft(
     let Draft { request, by, at, note, withdrawal } = draft;
     let output = |output: &custody::payment::RequestOutput| OutputView {
         destination: output.destination.to_string(),
-        address: address(view, &output.destination),
+        address: address(view, &output.destination, output.address.as_ref()),
         amount: output.amount.0.to_string(),
     };
     let event = |what: &str, note: Option<String>| TimelineEvent {

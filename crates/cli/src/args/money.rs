@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use approver::Payee;
 use clap::{Args as ClapArgs, Subcommand};
 use custody::effects::Sats;
 use custody::name::Name;
@@ -125,9 +126,10 @@ pub(crate) struct Withdraw {
     /// The wallet that pays
     #[arg(long)]
     pub(crate) wallet: Name,
-    /// Whom and how much, for example acme=0.5btc; may be repeated
+    /// Whom and how much, for example acme=0.5btc, or address:bc1q…=0.5btc where the policy pays addresses that are
+    /// not in the address book; may be repeated
     #[arg(long = "to", value_name = "DESTINATION=AMOUNT", value_parser = amount::output, required = true)]
-    pub(crate) to: Vec<(Name, Sats)>,
+    pub(crate) to: Vec<(Payee, Sats)>,
     #[command(flatten)]
     pub(crate) terms: Terms,
     /// What the client calls it; no two withdrawals have the same

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use approver::Ask;
+use approver::{Ask, Payee};
 use custody::effects::Sats;
 use custody::name::{Label, Name};
 use serde::{Deserialize, Deserializer};
@@ -42,9 +42,21 @@ struct Draft {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Output {
-    destination: Name,
+    destination: Option<Name>,
+    address: Option<String>,
     #[serde(deserialize_with = "base_units")]
     amount: Sats,
+}
+
+impl Output {
+    fn payee(&self) -> std::result::Result<(Payee, Sats), String> {
+        let payee = match (&self.destination, &self.address) {
+            (Some(destination), None) => Payee::Destination(destination.clone()),
+            (None, Some(address)) => Payee::Address(address.clone()),
+            _ => return Err("an output names either destination or address".to_owned()),
+        };
+        Ok((payee, self.amount))
+    }
 }
 
 /// Digits alone: the same text is the same amount for every reader.
@@ -89,7 +101,7 @@ impl Draft {
         let note = self.note.as_deref().map(label);
         let ask = Ask {
             wallet: self.wallet.clone(),
-            outputs: self.outputs.iter().map(|o| (o.destination.clone(), o.amount)).collect(),
+            outputs: self.outputs.iter().map(Output::payee).collect::<std::result::Result<_, _>>()?,
             fee_max: self.fee_max,
             fee_max_ppm: self.fee_max_ppm.unwrap_or(DEFAULT_FEE_MAX_PPM),
             end: end.unwrap_or(now().saturating_add(DEFAULT_END_S)),
@@ -142,7 +154,6 @@ mod tests {
             ("\"10000\"", "\"1e4\""),
             ("\"note\"", "\"memo\""),
             ("\"acme\"", "\"ACME\""),
-            ("\"destination\"", "\"address\""),
         ] {
             let changed = DRAFT.replacen(old, new, 1);
             assert_ne!(changed, DRAFT);

@@ -127,7 +127,10 @@ fn granted(world: &World, rules: &[&PolicyRule]) -> bool {
     let grants = |rule: &&&PolicyRule| rule.when.clients.is_none() || subject.client.is_some();
     let granting: Vec<_> = rules.iter().filter(grants).collect();
     let named = |kind: &DestinationKind| {
-        granting.iter().any(|rule| rule.when.destinations.as_ref().is_none_or(|all| all.contains(kind)))
+        granting.iter().any(|rule| match &rule.when.destinations {
+            Some(kinds) => kinds.contains(kind),
+            None => *kind != DestinationKind::Unlisted,
+        })
     };
     !granting.is_empty() && subject.destinations.iter().all(named)
 }

@@ -182,10 +182,11 @@ fn value(random: &mut Random) -> Value {
 
 // Charges.
 
-/// A kind for each destination, with one kind twice.
+/// A kind for each destination of the address book, with one kind twice.
 fn kind_of(destination: &str) -> DestinationKind {
-    let at = DESTINATIONS.iter().position(|one| *one == destination).unwrap();
-    DestinationKind::ALL[at % DestinationKind::ALL.len()]
+    let (unlisted, listed) = DestinationKind::ALL.split_last().unwrap();
+    let at = DESTINATIONS.iter().position(|one| *one == destination);
+    at.map_or(*unlisted, |at| listed[at % listed.len()])
 }
 
 fn initiator(random: &mut Random) -> Owner {
@@ -198,7 +199,7 @@ fn charge(random: &mut Random, wallet: &str, asset: &str, lineage: &str) -> Char
     let mut kinds = BTreeSet::new();
     if !random.rarely(6) {
         for _ in 0..1 + random.below(3) {
-            let to = random.pick(DESTINATIONS);
+            let to = if random.rarely(12) { "unlisted" } else { random.pick(DESTINATIONS) };
             paid.insert(name(to), Sats(1 + random.below(4)));
             kinds.insert(kind_of(to));
         }

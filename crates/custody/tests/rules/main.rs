@@ -9,6 +9,7 @@ mod documents;
 mod golden;
 mod governance;
 mod limits;
+mod payees;
 mod payments;
 mod policy;
 mod records;

@@ -121,13 +121,12 @@ impl<'a> Splitter<'a> {
             Some(Step::Destination) if pays => {
                 let classes =
                     DestinationKind::ALL.iter().map(|kind| (*kind, BTreeSet::from([*kind]))).collect();
-                let see = |kind: &DestinationKind, fact: &Fact<'_>, entry| {
-                    fact.rule
-                        .when
-                        .destinations
-                        .as_ref()
-                        .is_none_or(|list| list.contains(kind))
-                        .then_some(entry)
+                let see = |kind: &DestinationKind, fact: &Fact<'_>, entry: Entry| {
+                    let list = fact.rule.when.destinations.as_ref();
+                    // Who names no kind speaks of unlisted addresses too, and grants them nothing.
+                    let says_so = list.is_some() || *kind != DestinationKind::Unlisted;
+                    let entry = Entry { grants: entry.grants && says_so, ..entry };
+                    list.is_none_or(|list| list.contains(kind)).then_some(entry)
                 };
                 let set = |region: &mut Region, kinds| region.destinations = kinds;
                 self.part(cell, step, classes, see, |_| false, set);

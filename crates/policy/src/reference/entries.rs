@@ -106,7 +106,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     scope(
         "destinations",
         "when.destinations",
-        "list of `own`, `client`, `counterparty`, `contract`",
+        "list of `own`, `client`, `counterparty`, `contract`, `unlisted`",
         "Covers requests with a destination of one of these kinds, and those without any; grants these kinds alone.",
         "destinations = [\"own\", \"client\"]",
     ),

@@ -250,11 +250,7 @@ fn request(at: &At<'_>, rule: &Rule, mut amounts: Vec<u64>) -> Result<Request, N
     let ppm = u128::from(fee_max).saturating_mul(1_000_000).div_ceil(u128::from(amount.0));
     let request = Request {
         wallet: wallet.clone(),
-        outputs: vec![RequestOutput {
-            destination: destination.clone(),
-            version: version.unwrap_or_default(),
-            amount,
-        }],
+        outputs: vec![RequestOutput::listed(destination.clone(), version.unwrap_or_default(), amount)],
         fee_max: Sats(fee_max),
         fee_max_ppm: u64::try_from(ppm).unwrap_or(u64::MAX),
         end: at.now.max(at.state.clock().time).saturating_add(END_S),

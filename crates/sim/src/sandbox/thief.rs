@@ -164,7 +164,7 @@ impl Thief {
         let coins = self.coins(account, node)?;
         let mut outputs = Vec::new();
         for output in &record.request.outputs {
-            let address = &state.destination(&output.destination).ok_or("no destination")?.address;
+            let (_, address) = state.payee(output).ok_or("no destination")?;
             outputs.push((self.decoder.address_script(address)?, output.amount));
         }
         let tip = node.rpc().block_count()?;

@@ -41,7 +41,7 @@ pub(crate) struct NewOutput {
     /// The handle of a destination in force.
     #[schema(value_type = Option<String>)]
     destination: Option<Name>,
-    /// In its place the address of a destination in force.
+    /// In its place an address: of a destination in force, or of nobody known where a rule of the policy pays such.
     address: Option<String>,
     /// How much, in base units.
     #[schema(example = "150000")]
@@ -74,20 +74,18 @@ fn resolve_one(
     let units = amount(&output.amount)?.units();
     let sats = u64::try_from(units).map(Sats);
     let sats = sats.map_err(|_| Problem::new(Code::AmountOverflow, "the amount does not fit"))?;
-    let (name, script) = match (&output.destination, &output.address) {
-        (Some(name), None) => (name.clone(), script_of(index, view, wallet, name)?),
+    let listed = |name: &Name| {
+        let version = view.state.document(Kind::Destination, name.as_str()).map(|found| found.hash);
+        RequestOutput::listed(name.clone(), version.unwrap_or_default(), sats)
+    };
+    let (output, script) = match (&output.destination, &output.address) {
+        (Some(name), None) => (listed(name), script_of(index, view, wallet, name)?),
         (None, Some(address)) => {
             let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
-            let pays =
-                |address: &str| view.decoder.address_script(address).is_ok_and(|found| found == script);
-            let found = view.state.documents().find_map(|found| match &found.document {
-                Document::Destination(destination) if pays(&destination.address) => Some(destination),
-                _ => None,
-            });
+            let found = view.state.destination_of(&script, &view.decoder);
             not_own(index, view, wallet, (address, found), &script)?;
-            let why =
-                || Problem::new(Code::DestinationUnknown, format!("no destination in force is {address}"));
-            (found.ok_or_else(why)?.id.clone(), script)
+            let named = found.map(|found| listed(&found.id));
+            (named.map_or_else(|| unlisted(view, address, sats), Ok)?, script)
         }
         _ => {
             let why = "an output names either destination or address";
@@ -96,11 +94,21 @@ fn resolve_one(
     };
     let dust = view.decoder.dust_limit(&script);
     if sats < dust {
-        let why = format!("{sats} to {name} is dust: nodes relay {dust} and more");
+        let why = format!("{sats} to {} is dust: nodes relay {dust} and more", output.destination);
         return Err(Problem::new(Code::AmountDust, why));
     }
-    let version = view.state.document(Kind::Destination, name.as_str()).map(|found| found.hash);
-    Ok(RequestOutput { destination: name, version: version.unwrap_or_default(), amount: sats })
+    Ok(output)
+}
+
+/// An output to an address that is not in the address book, where a rule of the policy speaks of such.
+fn unlisted(view: &View, address: &str, amount: Sats) -> Result<RequestOutput, Problem> {
+    let kinds = view.state.policy().into_iter().flat_map(|(policy, _)| &policy.rules);
+    let mut kinds = kinds.filter_map(|rule| rule.when.destinations.as_ref()).flatten();
+    if kinds.any(|kind| *kind == DestinationKind::Unlisted) {
+        return Ok(RequestOutput::unlisted(address, amount));
+    }
+    let why = format!("no destination in force is {address}, and no rule of the policy pays unlisted ones");
+    Err(Problem::new(Code::DestinationUnknown, why))
 }
 
 fn script_of(index: &Own, view: &View, wallet: &Name, name: &Name) -> Result<Vec<u8>, Problem> {
@@ -142,10 +150,15 @@ pub(crate) fn bad_address(error: &DecodeError) -> Problem {
 /// Whether the destinations of a signed request are somebody else's, or the house address of its wallet.
 pub(crate) async fn pays_others(desk: &Desk, view: &Arc<View>, request: &Request) -> Result<(), Problem> {
     let (index, view) = (Arc::clone(&desk.own), Arc::clone(view));
-    let names: Vec<Name> = request.outputs.iter().map(|output| output.destination.clone()).collect();
-    let wallet = request.wallet.clone();
-    let each = move |name: &Name| script_of(&index, &view, &wallet, name).map(|_| ());
-    desk.blocking(move |_| names.iter().try_for_each(each)).await?
+    let (outputs, wallet) = (request.outputs.clone(), request.wallet.clone());
+    let each = move |output: &RequestOutput| {
+        let Some(address) = &output.address else {
+            return script_of(&index, &view, &wallet, &output.destination).map(|_| ());
+        };
+        let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
+        not_own(&index, &view, &wallet, (address, None), &script)
+    };
+    desk.blocking(move |_| outputs.iter().try_for_each(each)).await?
 }
 
 /// What stands in the way of a request that these people approved long ago, each on an independent device; its

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use approver::{Ask, time};
+use approver::{Ask, Payee, time};
 use custody::Hash;
+use custody::effects::Sats;
 use custody::name::{Label, Name};
 use custody::payment::Request;
 use serde::Deserialize;
@@ -187,10 +188,14 @@ fn show(global: &Global, value: &Value) -> Result<()> {
 pub(crate) fn withdraw(global: &Global, command: Withdraw) -> Result<()> {
     let mut session = Session::online(global)?;
     let Withdraw { client, wallet, to, terms, external_id, note, again, dry_run } = command;
-    let outputs: Vec<Value> = to
-        .iter()
-        .map(|(destination, amount)| json!({ "destination": destination, "amount": amount.0.to_string() }))
-        .collect();
+    let output = |(payee, amount): &(Payee, Sats)| {
+        let amount = amount.0.to_string();
+        match payee {
+            Payee::Destination(destination) => json!({ "destination": destination, "amount": amount }),
+            Payee::Address(address) => json!({ "address": address, "amount": amount }),
+        }
+    };
+    let outputs: Vec<Value> = to.iter().map(output).collect();
     let end = now().saturating_add(terms.end);
     let ask = Ask {
         wallet: wallet.clone(),
@@ -313,7 +318,7 @@ fn sign(global: &Global, draft: &str, write: &Write, yes: bool) -> Result<()> {
         let note = found.timeline.first().and_then(Event::note).map(label);
         let ask = Ask {
             wallet: request.wallet,
-            outputs: request.outputs.into_iter().map(|o| (o.destination, o.amount)).collect(),
+            outputs: request.outputs.iter().map(|o| (Payee::of(o), o.amount)).collect(),
             fee_max: request.fee_max,
             fee_max_ppm: request.fee_max_ppm,
             end: request.end,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use approver::Ask;
+use approver::{Ask, Payee};
 use bitcoin::Txid;
 use custody::effects::Sats;
 use keys::device::DeviceKey;
@@ -102,7 +102,7 @@ fn last_approvals(story: &Story, runs: Runs) -> Result<Vec<Duration>, Failure> {
     for _ in 0..=runs.payments {
         let ask = Ask {
             wallet: name("vault"),
-            outputs: vec![(name("supplier"), Sats(PAYMENT_SAT))],
+            outputs: vec![(Payee::Destination(name("supplier")), Sats(PAYMENT_SAT))],
             fee_max: Sats(20_000),
             fee_max_ppm: 50_000,
             end: now() + 7_200,

@@ -1,0 +1,180 @@
+//! Whom a payment pays: destinations of the address book, and addresses that are not in it.
+
+use custody::document::{Destination, DestinationKind, Document};
+use custody::effects::{Decoder as _, Sats};
+use custody::name::Name;
+use custody::payment::{Request, RequestOutput};
+use custody::policy::{Per, PolicyRule, Velocity};
+use custody::rule::Rule;
+use custody::statement::Body;
+use fixtures::regtest::address;
+use fixtures::{DAY, World, destination, name, newest, policy_of, rule};
+
+use crate::{invalid, rejected};
+
+fn cheap(kinds: Option<&[DestinationKind]>) -> PolicyRule {
+    let mut cheap = rule();
+    cheap.require.fee_max_ppm = 2_000_000;
+    cheap.when.destinations = kinds.map(<[_]>::to_vec);
+    cheap
+}
+
+fn under(rules: &[PolicyRule]) -> World {
+    World::open(custody::genesis::Genesis { policy: policy_of(3, rules, 0), ..newest() })
+}
+
+fn says_so() -> PolicyRule {
+    PolicyRule { id: name("unlisted"), ..cheap(Some(&[DestinationKind::Unlisted])) }
+}
+
+fn to(world: &World, address: &str, amount: u64) -> Request {
+    let outputs = vec![RequestOutput::unlisted(address, Sats(amount))];
+    Request { outputs, fee_max_ppm: 2_000_000, ..world.request(&[]) }
+}
+
+fn pay(world: &mut World, request: Request) -> Result<custody::Hash, fixtures::Denied> {
+    let coin = world.coin(90_000_000);
+    let request = world.asked(request);
+    let draft = world.draft(&[request], &[coin], 1_000);
+    world.pay(&[request], &draft)
+}
+
+#[test]
+fn an_address_that_is_not_in_the_book_is_paid_where_a_rule_says_so() {
+    let mut world = under(&[cheap(None), says_so()]);
+    let (one, other) = (address("stranger"), address("other"));
+    let request = to(&world, &one, 20_000);
+    let id = pay(&mut world, request).unwrap();
+    let paid = &world.state.authorisations().get(&id).unwrap().transaction.raw.0;
+    let script = world.decoder.address_script(&one).unwrap();
+    let outputs = world.decoder.decode(paid).unwrap().outputs;
+    assert!(outputs.iter().any(|output| output.script == script && output.amount == Sats(20_000)));
+    // And two of them beside one of the book.
+    let mut both = to(&world, &one, 20_000);
+    both.outputs.push(RequestOutput::unlisted(other, Sats(30_000)));
+    both.outputs.extend(world.request(&[("acme", 40_000)]).outputs);
+    pay(&mut world, both).unwrap();
+}
+
+#[test]
+fn deny_policy_scope_of_addresses_that_no_rule_names() {
+    // A rule that names no kind of destination speaks of all that people approved.
+    let mut world = under(&[cheap(None)]);
+    let request = to(&world, &address("stranger"), 20_000);
+    invalid(pay(&mut world, request.clone()), Rule::PolicyScope);
+    let mut beside = world.request(&[("acme", 40_000)]);
+    beside.outputs.extend(request.outputs);
+    beside.fee_max_ppm = 2_000_000;
+    invalid(pay(&mut world, beside), Rule::PolicyScope);
+    let listed = [DestinationKind::Own, DestinationKind::Client, DestinationKind::Counterparty];
+    let mut world = under(&[cheap(Some(&listed))]);
+    let request = to(&world, &address("stranger"), 20_000);
+    invalid(pay(&mut world, request), Rule::PolicyScope);
+    // It binds them nevertheless: what says so lets no more pass than the others.
+    let mut narrow = cheap(None);
+    narrow.require.amount_max = Sats(20_000);
+    let mut world = under(&[narrow, says_so()]);
+    let request = to(&world, &address("stranger"), 20_001);
+    invalid(pay(&mut world, request), Rule::PolicyLimit);
+}
+
+#[test]
+fn limits_by_destination_know_an_unlisted_address_again() {
+    let mut limited = says_so();
+    let most = Some(Sats(50_000));
+    let limit =
+        Velocity { per: Per::Destination, window_s: DAY, amount_max: most, value_max: None, count_max: None };
+    limited.require.velocity = vec![limit];
+    let mut world = under(&[cheap(None), limited]);
+    let (one, other) = (address("stranger"), address("other"));
+    let request = to(&world, &one, 30_000);
+    pay(&mut world, request).unwrap();
+    let again = to(&world, &one, 20_001);
+    invalid(pay(&mut world, again), Rule::PolicyVelocity);
+    let elsewhere = to(&world, &other, 20_001);
+    pay(&mut world, elsewhere).unwrap();
+}
+
+/// It was in force at no time, so it never cools down.
+#[test]
+fn deny_policy_cool_down_of_unlisted_addresses() {
+    let mut slow = says_so();
+    slow.require.cool_down_s = Some(1);
+    let mut world = under(&[cheap(None), slow]);
+    world.tick(DAY);
+    let request = to(&world, &address("stranger"), 20_000);
+    invalid(pay(&mut world, request), Rule::PolicyCoolDown);
+}
+
+#[test]
+fn deny_p19_request_of_an_address_under_another_name() {
+    let mut world = under(&[cheap(None), says_so()]);
+    world.adopt_as("dave", destination("beta"), &["alice", "bob"]);
+    let stranger = address("stranger");
+    let mut refused = |output: RequestOutput| {
+        let request = Request { outputs: vec![output], ..world.request(&[]) };
+        rejected(world.say("carol", Body::Request(request)), Rule::Request);
+    };
+    let sound = RequestOutput::unlisted(stranger.as_str(), Sats(20_000));
+    let other = RequestOutput::unlisted("another", Sats(20_000));
+    refused(RequestOutput { destination: other.destination, ..sound.clone() });
+    refused(RequestOutput { version: other.version, ..sound.clone() });
+    refused(RequestOutput { address: Some("another".into()), ..sound.clone() });
+    // BIP-173 takes capitals: a second handle for one address.
+    refused(RequestOutput::unlisted(stranger.to_ascii_uppercase(), Sats(20_000)));
+    refused(RequestOutput::unlisted("bcrt1qqq", Sats(20_000)));
+    refused(RequestOutput::unlisted(stranger.as_str(), Sats(1)));
+    // What is in the book has rules of its own there.
+    let Document::Destination(beta) = destination("beta") else { unreachable!() };
+    refused(RequestOutput::unlisted(beta.address, Sats(20_000)));
+    let request = Request { outputs: vec![sound], ..world.request(&[]) };
+    world.say("carol", Body::Request(request)).unwrap();
+}
+
+/// Later the book may have it: what was asked for is paid still, and asked for no more.
+#[test]
+fn an_address_that_enters_the_book_later() {
+    let mut world = under(&[cheap(None), says_so()]);
+    let stranger = address("stranger");
+    let request = to(&world, &stranger, 20_000);
+    let (coin, asked) = (world.coin(90_000_000), world.asked(request.clone()));
+    let Document::Destination(beta) = destination("beta") else { unreachable!() };
+    let beta = Destination { address: stranger, ..beta };
+    world.adopt_as("dave", Document::Destination(beta), &["alice", "bob"]);
+    let draft = world.draft(&[asked], &[coin], 1_000);
+    world.pay(&[asked], &draft).unwrap();
+    rejected(world.say("carol", Body::Request(Request { note: Some(asked), ..request })), Rule::Request);
+}
+
+#[test]
+fn deny_policy_deny_list_of_unlisted_addresses() {
+    let mut world = under(&[cheap(None), says_so()]);
+    let stranger = address("stranger");
+    let list = custody::records::DenyList {
+        id: name("sanctions"),
+        source: custody::Hash::sha256(b"a file"),
+        addresses: vec![stranger.clone()],
+    };
+    world.adopt(Document::DenyList(list));
+    let request = to(&world, &stranger, 20_000);
+    invalid(pay(&mut world, request), Rule::Denied);
+}
+
+#[test]
+fn deny_p3_document_of_two_handles_for_one_address() {
+    let mut world = under(&[cheap(None)]);
+    let acme = world.state.destination(&name("acme")).unwrap().clone();
+    let twin = |id: &str| Document::Destination(Destination { id: name(id), ..acme.clone() });
+    rejected(world.propose("dave", twin("twin")), Rule::Document);
+    // Another version of the same one may keep it.
+    let label = custody::Hash::sha256(b"another label");
+    world.propose("dave", Document::Destination(Destination { label, ..acme.clone() })).unwrap();
+    let unlisted = |id: Name, kind| {
+        Document::Destination(Destination { id, kind, address: address("stranger"), ..acme.clone() })
+    };
+    let handle = RequestOutput::unlisted(address("stranger"), Sats(1)).destination;
+    let (named, kind) =
+        (unlisted(handle, DestinationKind::Own), unlisted(name("x"), DestinationKind::Unlisted));
+    rejected(world.propose("dave", named), Rule::Document);
+    rejected(world.propose("dave", kind), Rule::Document);
+}
