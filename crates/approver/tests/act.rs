@@ -111,7 +111,10 @@ fn what_the_log_would_reject_is_not_sent() {
     assert_eq!(refused_by(try_ask(&|a| a.outputs.clear())), Rule::Request);
     assert_eq!(refused_by(try_ask(&|a| a.renews = Some(nonce(9)))), Rule::Reference);
     assert!(matches!(try_ask(&|a| a.wallet = name("nope")), Err(ActError::Unknown(_))));
-    assert!(matches!(try_ask(&|a| a.outputs[0].0 = Payee::Destination(name("nope"))), Err(ActError::Unknown(_))));
+    assert!(matches!(
+        try_ask(&|a| a.outputs[0].0 = Payee::Destination(name("nope"))),
+        Err(ActError::Unknown(_))
+    ));
     assert!(matches!(try_ask(&|a| a.client = Some(name("nope"))), Err(ActError::Unknown(_))));
     // A key that nobody enrolled.
     let stranger = keys::device::DeviceKey::generate(&mut rand_core::OsRng);

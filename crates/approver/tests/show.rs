@@ -5,12 +5,13 @@ mod common;
 use approver::{Fresh, Labels, View};
 use common::{nonce, replica};
 use custody::anchors::{OtherAnchor, OtherAnchors};
-use custody::document::Document;
+use custody::document::{Destination, Document};
 use custody::effects::{Branch, Decoder as _, OutPoint, Sats};
 use custody::name::Label;
+use custody::payment::{Request, RequestOutput};
 use custody::statement::Body;
 use custody::{Blob, Hash};
-use fixtures::{Coin, DAY, World, group, label, path, policy, rule};
+use fixtures::{Coin, DAY, World, group, label, name, path, policy, rule};
 
 fn labels(texts: &[&str]) -> Labels {
     let mut labels = Labels::default();
@@ -159,12 +160,46 @@ fn freezes_and_changed_destinations_are_shown() {
 }
 
 /// Whose coins move, and what a freeze covers where that is not everything.
+/// Address poisoning: what begins and ends like a known address is found out, where it is paid and where it would
+/// enter the address book.
+#[test]
+fn an_address_that_looks_like_another_is_shown_as_another() {
+    let mut world = World::open(fixtures::newest());
+    let decoder = world.decoder.clone();
+    let acme = world.state.destination(&name("acme")).unwrap().address.clone();
+    let script = decoder.address_script(&acme).unwrap();
+    // The thief's program begins like the known one; the last symbols are of the checksum, which is tried for.
+    let mut poisons = (1u32..).map(|n| {
+        let mut poison = script.clone();
+        poison[30..].copy_from_slice(&n.to_be_bytes());
+        decoder.address(&poison).unwrap()
+    });
+    let poison =
+        poisons.find(|a| *a != acme && a[61..] == acme[61..] && decoder.address_script(a).is_ok()).unwrap();
+    let request =
+        |to: &str| Request { outputs: vec![RequestOutput::unlisted(to, Sats(90_000))], ..world.request(&[]) };
+    let (bad, good) = (request(&poison), request(&fixtures::regtest::address("stranger")));
+    let bad = world.asked_as("carol", bad, &[]);
+    let good = world.asked_as("carol", good, &[]);
+    let view = shown(&world, &bad, &labels(&[]));
+    assert!(lines(&view, "  to")[0].ends_with(", not in the address book: nobody knows whose"));
+    let said = "it looks like destination acme, and is another: compare every character";
+    assert_eq!(lines(&view, "  !"), [said]);
+    assert_eq!(self::request(&view).outputs[0].address, poison);
+    assert!(lines(&shown(&world, &good, &labels(&[])), "  !").is_empty());
+    let Document::Destination(other) = fixtures::destination("other") else { unreachable!() };
+    let other = Document::Destination(Destination { address: poison, ..other });
+    let id = world.propose("dave", other).unwrap();
+    let text = shown(&world, &id, &labels(&[])).text();
+    assert!(text.contains("destination acme, and is another address: compare every character"), "{text}");
+}
+
 #[test]
 fn clients_and_narrow_freezes_are_shown() {
     use custody::statement::{Freeze, Scope};
     use fixtures::name;
     let mut world = World::segregated();
-    let ask = custody::payment::Request { client: Some(name("north")), ..world.request(&[("acme", 1_000)]) };
+    let ask = Request { client: Some(name("north")), ..world.request(&[("acme", 1_000)]) };
     let id = world.asked_as("carol", ask, &[]);
     let asset = world.state.genesis().asset();
     for scope in [Scope::Client(name("north")), Scope::Wallet(name("main")), Scope::Asset(asset.clone())] {
@@ -354,10 +389,10 @@ fn every_kind_of_document_has_words() {
     let Document::Destination(vault) = fixtures::destination("vault") else { unreachable!() };
     let full = [
         Document::Policy(fixtures::full_policy(0)),
-        Document::Destination(custody::document::Destination {
-            owner: Some(fixtures::name("north")),
+        Document::Destination(Destination {
+            owner: Some(name("north")),
             proof: Some(nonce(12)),
-            third_party: Some(fixtures::name("bank")),
+            third_party: Some(name("bank")),
             ..vault
         }),
     ];

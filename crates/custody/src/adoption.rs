@@ -9,7 +9,7 @@ use crate::document::{DestinationKind, TABLE, Tier};
 use crate::effects::Sats;
 use crate::name::Name;
 use crate::policy::{Calendar, Path, Policy, PolicyRule, RequestKind, SEATS_LIMIT, Velocity, WINDOW_LIMIT_S};
-use crate::quorum::{Groups, people_of, seat};
+use crate::quorum::{Groups, people_of, seat, seated};
 use crate::rates::Value;
 use crate::rule::{Refusal, Rule, ensure};
 
@@ -125,11 +125,12 @@ impl Policy {
     pub fn check_groups(&self, ground: &Ground<'_>) -> Result<(), Refusal> {
         for rule in &self.rules {
             let least = if rule.when.amount_max.is_some_and(|max| max <= ground.de_minimis) { 1 } else { 2 };
-            check_paths(&format!("rule {}", rule.id), &rule.require.approvals, ground.groups, least)?;
+            check_paths(&format!("rule {}", rule.id), &rule.require.approvals, ground.groups, least, false)?;
+            check_independent(rule, ground.groups)?;
         }
         for (kind, governance) in &self.governance {
             let what = format!("governance of {}", kind.word());
-            check_paths(&what, &governance.approvals, ground.groups, 2)?;
+            check_paths(&what, &governance.approvals, ground.groups, 2, true)?;
         }
         if ground.rule_set < 3 { Ok(()) } else { self.check_roles(ground) }
     }
@@ -219,6 +220,10 @@ impl Policy {
         let members = |group: &Name| -> BTreeSet<&Name> {
             ground.groups.members(group).unwrap_or_default().iter().collect()
         };
+        // Who takes somebody's place for a time is in the role meanwhile.
+        let in_role = |group: &Name| -> BTreeSet<Name> {
+            members(group).into_iter().cloned().chain(ground.groups.stand_ins(group)).collect()
+        };
         floor(self.exclusive.len() <= EXCLUSIVE_LIMIT, || {
             format!("a policy has at most {EXCLUSIVE_LIMIT} pairs of groups that exclude each other")
         })?;
@@ -233,7 +238,7 @@ impl Policy {
             floor(one != other || one.as_str() == DEVELOPERS, || {
                 format!("group {one} cannot exclude itself")
             })?;
-            let both = members(&one).intersection(&members(&other)).next().map(|person| person.to_string());
+            let both = in_role(&one).intersection(&in_role(&other)).next().map(|person| person.to_string());
             floor(both.is_none(), || {
                 let person = both.as_deref().unwrap_or_default();
                 format!(
@@ -456,7 +461,15 @@ fn check_calendar(id: &Name, calendar: &Calendar, now: u64) -> Result<(), Refusa
     holds(end > now, "it is over: expand a later one")
 }
 
-fn check_paths(what: &str, paths: &[Path], groups: &dyn Groups, least: u32) -> Result<(), Refusal> {
+/// Checks that paths can be filled; of governance by people with independent devices, for no others approve
+/// documents (DACS OPS-13).
+fn check_paths(
+    what: &str,
+    paths: &[Path],
+    groups: &dyn Groups,
+    least: u32,
+    governs: bool,
+) -> Result<(), Refusal> {
     floor((1..=PATHS_LIMIT).contains(&paths.len()), || {
         format!("{what}: name 1 to {PATHS_LIMIT} approval paths")
     })?;
@@ -467,20 +480,38 @@ fn check_paths(what: &str, paths: &[Path], groups: &dyn Groups, least: u32) -> R
             let hint = if people == 1 { format!("; {alone}") } else { String::new() };
             format!("{what}: a path of {people} people is not between {least} and {SEATS_LIMIT}{hint}")
         })?;
-        let mut everybody = BTreeSet::new();
         for seats in path {
             floor(seats.count > 0, || format!("{what}: a seat for nobody of {}", seats.group))?;
-            let members = groups.members(&seats.group);
-            let members = members.ok_or_else(|| {
-                Refusal::new(Rule::Floor, format!("{what}: there is no group {}", seats.group))
+            floor(groups.members(&seats.group).is_some(), || {
+                format!("{what}: there is no group {}", seats.group)
             })?;
-            // A path has no more seats, so more people of a group fill none that these do not (Hall 1935).
-            everybody.extend(members.iter().zip(0..SEATS_LIMIT).map(|(member, _)| member.clone()));
         }
-        let enough = seat(path, &everybody, &Standing(groups));
-        floor(enough, || format!("{what}: its groups have too few people for a path"))?;
+        let enough = seat(path, &enough_people(path, groups, governs), &Standing(groups));
+        let who = if governs { "people with independent devices" } else { "people" };
+        floor(enough, || format!("{what}: its groups have too few {who} for a path"))?;
     }
     Ok(())
+}
+
+/// People who fill as many seats of a path as all members of its groups would: a path has no more seats than these
+/// are of each group (Hall 1935).
+fn enough_people(path: &Path, groups: &dyn Groups, independent: bool) -> BTreeSet<Name> {
+    let some = |group: &Name| {
+        let members = groups.members(group).unwrap_or_default().iter();
+        members.filter(|person| !independent || groups.has_own_display(person)).zip(0..SEATS_LIMIT)
+    };
+    path.iter().flat_map(|seats| some(&seats.group)).map(|(person, _)| person.clone()).collect()
+}
+
+/// Checks that the independent approvals that a rule asks for can be given: one above *de minimis* in any case.
+fn check_independent(rule: &PolicyRule, groups: &dyn Groups) -> Result<(), Refusal> {
+    let can = |path: &Path| {
+        let need = rule.require.independent.unwrap_or(0).max(u32::from(people_of(path) >= 2));
+        seated(path, &enough_people(path, groups, true), &Standing(groups)) >= need
+    };
+    floor(rule.require.approvals.iter().any(can), || {
+        format!("rule {}: its groups have too few people with independent devices", rule.id)
+    })
 }
 
 /// Groups as their documents name them, whoever is away today.

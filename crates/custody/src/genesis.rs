@@ -120,6 +120,11 @@ impl Groups for Genesis {
     fn members(&self, group: &Name) -> Option<&[Name]> {
         self.groups.iter().find(|g| g.id == *group).map(|g| g.members.as_slice())
     }
+
+    fn has_own_display(&self, person: &Name) -> bool {
+        let found = self.people.iter().find(|p| p.id == *person);
+        found.is_some_and(|person| person.keys.iter().any(|key| key.device.is_independent()))
+    }
 }
 
 impl Genesis {

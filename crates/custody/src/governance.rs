@@ -17,6 +17,7 @@ use crate::quorum::{Groups, seat};
 use crate::rates::{RATES_LIMIT, RATES_VALIDITY_LIMIT_S, Rates, Value};
 use crate::records::Record;
 use crate::rule::{Refusal, Rule, ensure};
+use crate::seats::{WithGroup, WithPerson};
 use crate::state::{Approval, InForce, KeyRecord, Owner, Proposal, SlotRecord, Stage, State};
 use crate::statement::{Activate, Propose, Supports, Veto, key_id};
 
@@ -25,18 +26,6 @@ pub const SLOTS_LIMIT: usize = 64;
 
 /// Most keys of one person.
 pub const PERSON_KEYS_LIMIT: usize = 8;
-
-/// The groups as they would be with one of them changed.
-struct With<'a> {
-    state: &'a State,
-    group: &'a Group,
-}
-
-impl Groups for With<'_> {
-    fn members(&self, group: &Name) -> Option<&[Name]> {
-        if *group == self.group.id { Some(&self.group.members) } else { self.state.members(group) }
-    }
-}
 
 impl State {
     pub(crate) fn propose(
@@ -113,6 +102,12 @@ impl State {
             (counts && time.is_none_or(|t| a.not_after >= t)).then(|| person.clone())
         };
         let people: BTreeSet<Name> = proposal.approvals.iter().filter_map(counts).collect();
+        // Who is said to have signed a review approves it (DACS MOD-00).
+        if let Document::Review(review) = &proposal.document
+            && !review.signatories.iter().all(|person| people.contains(person))
+        {
+            return false;
+        }
         let governance = policy.governance.get(&proposal.document.kind());
         let filled = |path| {
             if ends_absences(kind) { seat(path, &people, &Standing(self)) } else { seat(path, &people, self) }
@@ -353,7 +348,15 @@ impl State {
             format!("a person has 1 to {PERSON_KEYS_LIMIT} keys")
         })?;
         let keys: Vec<Hash> = person.keys.iter().flat_map(|k| [k.sign, k.tls]).collect();
-        self.check_fresh_keys(&Owner::Person(person.id.clone()), &keys)
+        self.check_fresh_keys(&Owner::Person(person.id.clone()), &keys)?;
+        // Somebody without an independent device approves no document: too few who do would lock everybody out.
+        let console = person.keys.iter().all(|key| !key.device.is_independent());
+        match self.policy().filter(|_| console) {
+            Some((policy, _)) => {
+                policy.check_groups(&self.ground(&WithPerson { state: self, person }, policy.since()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_group(&self, group: &Group) -> Result<(), Refusal> {
@@ -364,7 +367,7 @@ impl State {
         ensure(unknown.is_none(), Rule::Document, || "a member is no person in force".into())?;
         // A group that is too small for the policy would lock everybody out.
         self.policy().map_or(Ok(()), |(policy, _)| {
-            policy.check_groups(&self.ground(&With { state: self, group }, policy.since()))
+            policy.check_groups(&self.ground(&WithGroup { state: self, group }, policy.since()))
         })
     }
 

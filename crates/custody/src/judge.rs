@@ -348,8 +348,7 @@ impl State {
     /// Whether a bump may leave a lineage out: it expired, was cancelled, or is frozen.
     fn may_leave_out(&self, lineage: &Hash, time: u64) -> bool {
         let latest = self.lineages.get(lineage).and_then(|l| self.requests.get(&l.latest));
-        let frozen =
-            |r: &RequestRecord| self.freezes.iter().any(|(_, f)| f.scope.stops(&r.request, &r.requester));
+        let frozen = |r: &RequestRecord| self.stopping(&r.request, &r.requester).next().is_some();
         self.is_over(lineage, time) || latest.is_some_and(frozen)
     }
 }

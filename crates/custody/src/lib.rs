@@ -46,6 +46,7 @@ pub mod records;
 pub mod resharing;
 pub mod rule;
 pub mod rule_set;
+mod seats;
 mod spending;
 pub mod state;
 pub mod statement;

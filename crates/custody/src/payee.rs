@@ -110,7 +110,7 @@ impl State {
         sound(fits, "only a destination of kind client has an owner")?;
         let held = destination.third_party.is_none() || destination.kind == DestinationKind::Own;
         sound(held, "only an own destination is held by a third party")?;
-        self.check_third_party(destination)?;
+        self.check_third_party(destination, self.clock.time)?;
         if self.clock.rules < 3 {
             return Ok(());
         }

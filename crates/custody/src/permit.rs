@@ -14,6 +14,7 @@ use crate::policy::{DE_MINIMIS_WINDOW_S, Policy, RequestKind};
 use crate::quorum::seat;
 use crate::rates::{Priced, Rate};
 use crate::rule::{Refusal, Rule, ensure};
+use crate::seats::At;
 use crate::state::{Approval, FreezeRecord, Owner, RequestRecord, State};
 use crate::statement::{Scope, key_id};
 
@@ -184,15 +185,15 @@ impl State {
         let book = book.ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
         self.check_frozen(record, &ask, book.policy())?;
         self.check_key(request, &record.requester, ask.time)?;
-        self.check_paid(request, decoder)?;
-        let rules = book.decide(&ask, self)?;
+        self.check_paid(request, ask.time, decoder)?;
+        let rules = book.decide(&ask, &At { state: self, time: ask.time })?;
         self.check_proposers(request, &ask, book)?;
         Ok(rules)
     }
 
     /// Refuses what is paid to an address on a deny list, to a third party whose attestation ended, and any
     /// payment in an asset that is not held here.
-    fn check_paid(&self, request: &Request, decoder: &dyn Decoder) -> Result<(), Refusal> {
+    fn check_paid(&self, request: &Request, time: u64, decoder: &dyn Decoder) -> Result<(), Refusal> {
         ensure(request.is_cancel() || self.is_enabled(&self.asset), Rule::Enabled, || {
             format!("{} is not held here any more: a quorum enables it", self.asset)
         })?;
@@ -200,7 +201,7 @@ impl State {
         for output in &request.outputs {
             scripts.insert(self.script_of(output, decoder)?);
             let listed = self.destination(&output.destination).filter(|_| output.address.is_none());
-            listed.map_or(Ok(()), |destination| self.check_third_party(destination))?;
+            listed.map_or(Ok(()), |destination| self.check_third_party(destination, time))?;
         }
         self.check_denied(&scripts, decoder)
     }
@@ -217,9 +218,10 @@ impl State {
         let mut others = ask.clone();
         others.approvals.retain(|person, _| !proposers.contains(person));
         let strict = || Ask { de_minimis_left: Sats(0), ..ask.clone() };
+        let now = At { state: self, time: ask.time };
         let enough = others.approvals.len() == ask.approvals.len()
-            || book.decide(&strict(), self).is_ok()
-            || book.decide(&others, self).is_ok();
+            || book.decide(&strict(), &now).is_ok()
+            || book.decide(&others, &now).is_ok();
         ensure(enough, Rule::Standing, || {
             "who proposed a destination cannot alone approve a payment to it".into()
         })
@@ -277,9 +279,9 @@ impl State {
         let request = &record.request;
         let resume = policy.governance.get(&Kind::Resume);
         let people: BTreeSet<Name> = ask.approvals.keys().cloned().collect();
-        let quorum = resume.is_some_and(|g| g.approvals.iter().any(|path| seat(path, &people, self)));
-        let stops = |scope: &Scope| scope.stops(request, &record.requester);
-        for (id, freeze) in self.freezes.iter().filter(|(_, f)| stops(&f.scope)) {
+        let now = At { state: self, time: ask.time };
+        let quorum = resume.is_some_and(|g| g.approvals.iter().any(|path| seat(path, &people, &now)));
+        for (id, freeze) in self.stopping(request, &record.requester) {
             let despite = request.is_cancel() && request.despite.contains(id) && quorum;
             ensure(despite, Rule::Frozen, || {
                 format!("frozen by {} at {} (freeze {id})", freeze.by, freeze.at)
@@ -289,15 +291,27 @@ impl State {
     }
 }
 
-impl Scope {
-    /// Whether a freeze of this scope stops a request of somebody (P16).
-    pub fn stops(&self, request: &Request, by: &Owner) -> bool {
-        match self {
+impl State {
+    /// The freezes in force that stop a request of somebody (P16).
+    pub fn stopping<'a>(
+        &'a self,
+        request: &'a Request,
+        by: &'a Owner,
+    ) -> impl Iterator<Item = (&'a Hash, &'a FreezeRecord)> {
+        self.freezes.iter().filter(|(_, freeze)| self.stops(&freeze.scope, request, by))
+    }
+
+    /// Whether a freeze of this scope stops a request of somebody (P16). Who names no client might ask for any.
+    pub fn stops(&self, scope: &Scope, request: &Request, by: &Owner) -> bool {
+        match scope {
             // A deployment has one network and one asset, and freezes of others are not taken in.
-            Self::Everything | Self::Asset(_) | Self::Network(_) => true,
-            Self::Wallet(wallet) => *wallet == request.wallet,
-            Self::Client(client) => request.client.as_ref() == Some(client),
-            Self::Person(person) => *by == Owner::Person(person.clone()),
+            Scope::Everything | Scope::Asset(_) | Scope::Network(_) => true,
+            Scope::Wallet(wallet) => *wallet == request.wallet,
+            Scope::Client(client) => match &request.client {
+                Some(named) => named == client,
+                None => self.clock.rules >= 3 && !request.is_cancel(),
+            },
+            Scope::Person(person) => *by == Owner::Person(person.clone()),
         }
     }
 }

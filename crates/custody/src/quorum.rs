@@ -14,6 +14,17 @@ pub trait Groups {
     fn sits(&self, person: &Name, group: &Name) -> bool {
         self.members(group).is_some_and(|members| members.binary_search(person).is_ok())
     }
+
+    /// Who takes the place of a member, now or later.
+    fn stand_ins(&self, _group: &Name) -> BTreeSet<Name> {
+        BTreeSet::new()
+    }
+
+    /// Whether a person has a device that shows by itself what it signs (S4). Where nothing is known of devices
+    /// everybody does.
+    fn has_own_display(&self, _person: &Name) -> bool {
+        true
+    }
 }
 
 /// How many people a path asks for.

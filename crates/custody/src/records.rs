@@ -10,6 +10,7 @@ use crate::document::{Destination, DestinationKind, Document, Kind, Model, Walle
 use crate::effects::{Decoder, Sats};
 use crate::name::Name;
 use crate::payment::{Authorise, Request, RequestOutput};
+use crate::quorum::Groups as _;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Authorisation, Owner, RequestRecord, State};
 
@@ -250,7 +251,7 @@ impl State {
                 let pairs = pairs.filter(|(a, b)| a == group || b == group);
                 pairs.map(|(a, b)| if a == group { b.clone() } else { a.clone() }).collect()
             };
-            let in_group = |group: &Name| self.is_member(to, group);
+            let in_group = |group: &Name| self.is_member(to, group) || self.stand_ins(group).contains(to);
             let developer = Name::new(crate::adoption::DEVELOPERS).is_some_and(|dev| in_group(&dev));
             !developer && !groups.iter().flat_map(others).any(|group| in_group(&group))
         });
@@ -313,50 +314,6 @@ impl State {
             Some(_) | None => asset == self.asset,
         }
     }
-
-    /// Whether a person is away now.
-    pub fn is_away(&self, person: &Name) -> bool {
-        match self.document(Kind::Absence, person.as_str()).map(|found| &found.document) {
-            Some(Document::Absence(away)) => (away.from..away.until).contains(&self.clock.time),
-            Some(_) | None => false,
-        }
-    }
-
-    /// The delegation that takes somebody's place now.
-    fn delegated(&self, of: &Name) -> Option<&Delegation> {
-        match &self.document(Kind::Delegation, of.as_str())?.document {
-            Document::Delegation(found) => {
-                (found.from..found.until).contains(&self.clock.time).then_some(found)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a group's document names a person.
-    pub(crate) fn is_member(&self, person: &Name, group: &Name) -> bool {
-        use crate::quorum::Groups as _;
-        self.members(group).is_some_and(|members| members.binary_search(person).is_ok())
-    }
-
-    /// Whether a person may fill a seat of a group now: a member who is not away and gave the place to nobody,
-    /// or who took the place of a member.
-    pub(crate) fn sits_now(&self, person: &Name, group: &Name) -> bool {
-        let gave = |of: &Name| self.delegated(of).filter(|d| d.groups.contains(group));
-        if self.is_away(person) {
-            return false;
-        }
-        if self.is_member(person, group) {
-            return gave(person).is_none();
-        }
-        let taken = self.documents.from((Kind::Delegation, String::new()));
-        let taken = taken.take_while(|((kind, _), _)| *kind == Kind::Delegation);
-        taken.into_iter().any(|(_, found)| match &found.document {
-            Document::Delegation(d) => {
-                d.to == *person && self.is_member(&d.of, group) && gave(&d.of).is_some()
-            }
-            _ => false,
-        })
-    }
 }
 
 fn check_deny_list(list: &DenyList, decoder: &dyn Decoder) -> Result<(), Refusal> {
@@ -374,10 +331,10 @@ fn check_deny_list(list: &DenyList, decoder: &dyn Decoder) -> Result<(), Refusal
 
 impl State {
     /// Refuses a destination that somebody holds for the institution whose attestation has ended.
-    pub(crate) fn check_third_party(&self, destination: &Destination) -> Result<(), Refusal> {
+    pub(crate) fn check_third_party(&self, destination: &Destination, time: u64) -> Result<(), Refusal> {
         let Some(id) = &destination.third_party else { return Ok(()) };
         let found = self.document(Kind::ThirdParty, id.as_str()).map(|found| &found.document);
-        let holds = matches!(found, Some(Document::ThirdParty(p)) if self.clock.time < p.until);
+        let holds = matches!(found, Some(Document::ThirdParty(p)) if time < p.until);
         ensure(holds, Rule::ThirdParty, || {
             format!("third party {id} has no attestation that still holds: adopt one")
         })

@@ -21,7 +21,6 @@ use crate::map::MerkleMap;
 use crate::name::Name;
 use crate::payment::{Request, TypedTransaction};
 use crate::policy::Policy;
-use crate::quorum::Groups;
 use crate::resharing::{Deal, ResharingRecord};
 use crate::statement::{Scope, key_id};
 use crate::table::Table;
@@ -323,19 +322,6 @@ pub struct State {
     pub(crate) observations: Table<Name, Observation>,
     pub(crate) resharings: Table<Hash, ResharingRecord>,
     pub(crate) deals: Table<(Hash, u32), BTreeMap<Name, Deal>>,
-}
-
-impl Groups for State {
-    fn members(&self, group: &Name) -> Option<&[Name]> {
-        match &self.document(Kind::Group, group.as_str())?.document {
-            Document::Group(group) => Some(&group.members),
-            _ => None,
-        }
-    }
-
-    fn sits(&self, person: &Name, group: &Name) -> bool {
-        self.sits_now(person, group)
-    }
 }
 
 macro_rules! lookup {

@@ -146,7 +146,7 @@ pub enum Scope {
     Asset(String),
     /// Every payment from a wallet (since rule set 2).
     Wallet(Name),
-    /// Every payment whose request names a client (since rule set 2).
+    /// Every payment whose request names a client (since rule set 2), and since rule set 3 those that name none.
     Client(Name),
     /// Every payment on a network, by its CAIP-2 id (since rule set 3).
     Network(String),

@@ -128,7 +128,7 @@ fn explain_as(state: &State, record: &RequestRecord, now: u64, over: Option<Stri
     let earliest = if stopped.is_empty() { look.earliest() } else { Earliest::Over };
     let freezes = state.freezes().iter().filter(|(id, freeze)| {
         let despite = record.request.is_cancel() && record.request.despite.contains(id);
-        freeze.scope.stops(&record.request, &record.requester) && !despite
+        state.stops(&freeze.scope, &record.request, &record.requester) && !despite
     });
     let frozen = freezes.map(|(id, f)| format!("frozen by {} at {} (freeze {id})", f.by, words::time(f.at)));
     stopped.extend(frozen);

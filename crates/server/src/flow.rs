@@ -167,7 +167,7 @@ impl View<'_> {
         let request = &record.request;
         let mut freezes = self.state.freezes().iter();
         let stops = |(id, f): &(&Hash, &FreezeRecord)| {
-            f.scope.stops(request, &record.requester) && !request.despite.contains(id)
+            self.state.stops(&f.scope, request, &record.requester) && !request.despite.contains(id)
         };
         if let Some((id, _)) = freezes.find(stops) {
             return Err(Refusal::new(Rule::Frozen, format!("frozen by {id}")));

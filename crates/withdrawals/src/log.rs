@@ -158,7 +158,7 @@ impl<'a> Log<'a> {
         let request = &record.request;
         let frozen = |(freeze, f): (&Hash, &state::FreezeRecord)| {
             let despite = request.is_cancel() && request.despite.contains(freeze);
-            let stops = f.scope.stops(request, &record.requester) && !despite;
+            let stops = self.state.stops(&f.scope, request, &record.requester) && !despite;
             stops.then(|| Frozen { freeze: *freeze, by: actor(&f.by), at: f.at })
         };
         let (approved, waits) = self.approved(record);

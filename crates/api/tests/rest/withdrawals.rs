@@ -118,6 +118,40 @@ async fn a_destination_may_be_named_by_its_address() {
     town.post("erp", "/v1/withdrawals", "k2", &both).await.ok(202);
 }
 
+/// An address of nobody known is paid where a rule of the policy says so, and nowhere else.
+#[tokio::test]
+async fn an_address_that_is_not_in_the_book_needs_a_rule() {
+    use custody::document::{DestinationKind, Document};
+    use custody::policy::{PolicyRule, When};
+    let town = Town::new().await;
+    town.fund("north", 1_000_000).await;
+    let address = fixtures::regtest::address("stranger");
+    let outputs = json!([{"address": address, "amount": "400000"}]);
+    let body = json!({"wallet": "main", "client": "north", "outputs": outputs, "fee_max": "1000"});
+    let problem = town.post("erp", "/v1/withdrawals", "k1", &body).await.problem(Code::DestinationUnknown);
+    assert!(problem["detail"].as_str().unwrap().contains("no rule of the policy"), "{problem}");
+    let when = When { destinations: Some(vec![DestinationKind::Unlisted]), ..When::default() };
+    let unlisted = PolicyRule { id: fixtures::name("unlisted"), when, ..fixtures::rule() };
+    let policy = fixtures::policy_of(custody::rule_set::NEWEST, &[fixtures::rule(), unlisted], 0);
+    town.world(|world| world.adopt(Document::Policy(policy)));
+    let draft = town.post("erp", "/v1/withdrawals", "k2", &body).await.ok(202);
+    let shown = &draft["outputs"][0];
+    assert_eq!((&shown["address"], &shown["amount"]), (&json!(address), &json!("400000")));
+    let asked: Request = serde_json::from_value(draft["to_sign"]["body"].clone()).unwrap();
+    let path = format!("/v1/withdrawals/{}/request", draft["id"].as_str().unwrap());
+    let other = custody::payment::RequestOutput::unlisted(
+        fixtures::regtest::address("thief"),
+        asked.outputs[0].amount,
+    );
+    let wrong =
+        json!({"signed_request": town.signed("alice", Request { outputs: vec![other], ..asked.clone() })});
+    town.put("alice", &path, "p1", &wrong).await.problem(Code::StatementMismatch);
+    let signed = json!({"signed_request": town.signed("alice", asked)});
+    let answer = town.put("alice", &path, "p2", &signed).await.ok(202);
+    assert_eq!((&answer["status"], &answer["outputs"][0]), (&json!("requested"), shown));
+    town.is_sound().await;
+}
+
 #[tokio::test]
 async fn every_field_beside_a_signature_must_be_what_was_signed() {
     let town = Town::new().await;

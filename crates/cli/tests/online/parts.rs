@@ -17,15 +17,17 @@ fn coin_and_payment(world: &mut World, client: Option<&str>) -> Hash {
 fn a_part_is_frozen_and_what_it_does_not_cover_goes_on() {
     let deployment = Deployment::on(newest());
     let host = &deployment.host;
-    let [of_north, of_nobody] = deployment.world(|world| {
+    let [of_north, of_south, of_nobody] = deployment.world(|world| {
         world.adopt(fixtures::client("north"));
-        [Some("north"), None].map(|client| coin_and_payment(world, client).to_string())
+        world.adopt(fixtures::client("south"));
+        [Some("north"), Some("south"), None].map(|client| coin_and_payment(world, client).to_string())
     });
     host.ok("status");
     // Through the server.
     let said = host.ok("freeze --client north --yes --timeout 0");
     assert!(said.starts_with("frozen      ") && said.contains("covers      client north\n"), "{said}");
-    assert!(said.contains(&of_north) && !said.contains(&of_nobody), "{said}");
+    assert!(said.contains(&of_north) && !said.contains(&of_south), "{said}");
+    assert!(said.contains(&of_nobody), "it might be north's: {said}");
     assert!(host.ok("status").contains("! FROZEN    client north by erin at "));
     // Directly at the co-signers, and true only when enough of them hold it.
     let said = host.fails("freeze --wallet main --yes --offline --timeout 0", 6);

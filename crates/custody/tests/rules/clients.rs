@@ -3,6 +3,7 @@
 use custody::Hash;
 use custody::document::{DestinationKind, Document, Model, Resume};
 use custody::effects::{Branch, Decoder as _, Sats};
+use custody::genesis::Genesis;
 use custody::payment::{Allocate, Request};
 use custody::rule::Rule;
 use custody::statement::{Body, Freeze, Scope};
@@ -196,6 +197,31 @@ fn pay_under(scope: Scope, client: &str, index: u32) -> (World, Hash, Result<Has
     let freeze = freeze(&mut world, scope);
     let paid = world.pay(&[request], &draft);
     (world, freeze, paid)
+}
+
+/// In a pool a request may name nobody: it might be anybody's, so the freeze of a client stops it. Before rule set 3
+/// it did not.
+#[test]
+fn deny_p16_frozen_of_a_client_for_who_names_none() {
+    let frozen = |genesis: Genesis| {
+        let mut world = World::with(genesis, Model::One);
+        world.adopt(fixtures::client("north"));
+        world.adopt(fixtures::client("south"));
+        freeze(&mut world, Scope::Client(name("north")));
+        world
+    };
+    let pay = |mut world: World, client: Option<&str>| {
+        let coin = world.coin(1_000_000);
+        let ask = Request { client: client.map(name), ..world.request(&[("acme", 100_000)]) };
+        let request = world.asked(ask);
+        let draft = world.draft(&[request], &[coin], 1_000);
+        world.pay(&[request], &draft)
+    };
+    let world = frozen(fixtures::newest());
+    invalid(pay(world.clone(), None), Rule::Frozen);
+    invalid(pay(world.clone(), Some("north")), Rule::Frozen);
+    pay(world, Some("south")).unwrap();
+    pay(frozen(fixtures::second()), None).unwrap();
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! What rules of rule set 3 ask beside approvals: windows, values, hours, delays, cool-downs, devices.
+//! What rules of rule set 3 ask beside approvals: windows, values, hours, delays, cool-downs.
 
 use std::collections::BTreeMap;
 
 use custody::Hash;
 use custody::apply::DELAY_STEP_LIMIT_S;
-use custody::document::{DestinationKind, DeviceKey, DeviceKind, Document, Grant, Tier};
+use custody::document::{DestinationKind, Document, Grant, Tier};
 use custody::effects::Sats;
 use custody::genesis::Genesis;
 use custody::payment::Request;
@@ -27,7 +27,7 @@ fn cheap() -> PolicyRule {
 }
 
 /// The ordinary rule with a change, as the only one.
-fn only(change: impl FnOnce(&mut PolicyRule)) -> Policy {
+pub(crate) fn only(change: impl FnOnce(&mut PolicyRule)) -> Policy {
     let mut one = cheap();
     change(&mut one);
     policy_of(3, &[one], 0)
@@ -516,72 +516,6 @@ fn an_approval_ends_with_its_rule() {
         world.approve(who, request).unwrap();
     }
     world.pay(&[request], &draft).unwrap();
-}
-
-// ---- devices
-
-/// Alice's second device is a console, bob's only one too.
-fn consoles(change: impl FnOnce(&mut PolicyRule)) -> World {
-    let mut genesis = Genesis { policy: only(change), ..newest() };
-    let console = |key: &str| DeviceKey { device: DeviceKind::Console, ..fixtures::device(key) };
-    genesis.people[0].keys.push(console("alice/2"));
-    let mut world = World::open(genesis);
-    let mut bob = fixtures::person("bob");
-    bob.keys = vec![console("bob/2")];
-    world.adopt_as("bob", Document::Person(bob), &["alice", "carol"]);
-    world
-}
-
-/// What these keys approve.
-fn pay_with(world: &World, keys: &[&str]) -> Result<Hash, Denied> {
-    let mut world = world.clone();
-    let coin = world.coin(1_000_000);
-    let request = world.asked_as("dave", world.request(&[("acme", 10_000)]), keys);
-    let draft = world.draft(&[request], &[coin], 1_000);
-    world.pay(&[request], &draft)
-}
-
-#[test]
-fn allow_policy_independent() {
-    let world = consoles(|rule| rule.require.independent = Some(2));
-    pay_with(&world, &["alice", "carol"]).unwrap();
-    pay_with(&world, &["alice", "bob/2", "carol"]).unwrap();
-    let world = consoles(|rule| rule.require.independent = Some(1));
-    pay_with(&world, &["alice", "bob/2"]).unwrap();
-}
-
-#[test]
-fn deny_policy_independent() {
-    let world = consoles(|rule| rule.require.independent = Some(2));
-    invalid(pay_with(&world, &["alice", "bob/2"]), Rule::PolicyIndependent);
-    invalid(pay_with(&world, &["alice/2", "bob/2", "carol"]), Rule::PolicyIndependent);
-    // Somebody who has no seat lends no device.
-    let world = consoles(|rule| rule.require.independent = Some(1));
-    let mut world = world;
-    world.adopt_as(
-        "carol",
-        Document::Group(fixtures::group("approvers", &["alice", "bob"])),
-        &["alice", "carol"],
-    );
-    invalid(pay_with(&world, &["alice/2", "bob/2", "carol"]), Rule::PolicyIndependent);
-}
-
-/// Consoles alone carry de minimis and nothing more, and govern nothing (S4).
-#[test]
-fn deny_floor_two_people_on_consoles() {
-    let world = consoles(|_| ());
-    invalid(pay_with(&world, &["alice/2", "bob/2"]), Rule::TwoPeople);
-    pay_with(&world, &["alice/2", "bob/2", "carol"]).unwrap();
-    let mut world = world;
-    let id = world.propose("carol", client("west")).unwrap();
-    for who in ["alice/2", "bob/2"] {
-        world.approve(who, id).unwrap();
-    }
-    assert!(world.state.client(&name("west")).is_none());
-    world.approve("carol", id).unwrap();
-    assert!(world.state.client(&name("west")).is_none());
-    world.approve("alice", id).unwrap();
-    assert!(world.state.client(&name("west")).is_some());
 }
 
 // ---- scopes

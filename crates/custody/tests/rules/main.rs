@@ -5,6 +5,7 @@ mod adoption;
 mod anchors;
 mod batches;
 mod clients;
+mod devices;
 mod documents;
 mod golden;
 mod governance;

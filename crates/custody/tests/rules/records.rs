@@ -3,7 +3,7 @@
 
 use custody::Hash;
 use custody::document::{
-    Destination, DestinationKind, Document, Grant, Model, Resume, Revocation, Tier, Wallet, WalletState,
+    Destination, DestinationKind, Document, Grant, Kind, Model, Resume, Revocation, Tier, Wallet, WalletState,
 };
 use custody::effects::{Branch, Sats};
 use custody::payment::{Allocate, Request};
@@ -102,6 +102,62 @@ fn who_stands_in_takes_the_place_and_no_other() {
     world.tick(DAY);
     invalid(pay(&mut world.clone(), "acme", &["bob", "erin"]), Rule::PolicyApprovals);
     pay(&mut world, "acme", &["alice", "bob"]).unwrap();
+}
+
+/// A share leaves by the later of log and own clock (P14): also who is away and who stands in goes by that.
+#[test]
+fn at_release_people_are_away_from_the_second_on() {
+    let mut world = world();
+    world.adopt_as("bob", away(&world.clone(), "alice", (1, 2)), &["bob", "carol"]);
+    let stands_in = stands_in(&world, "carol", "erin", &["approvers"], (0, 1));
+    world.adopt(stands_in);
+    let leaves = |world: &mut World, approvers: &[&str]| {
+        let coin = world.coin(1_000_000);
+        let ask = Request { end: world.time + 9 * DAY, ..world.request(&[("acme", 100_000)]) };
+        let request = world.asked_as("dave", ask, approvers);
+        let draft = world.draft(&[request], &[coin], 1_000);
+        world.pay(&[request], &draft).unwrap()
+    };
+    let (of_alice, of_erin) = (leaves(&mut world, &["alice", "bob"]), leaves(&mut world, &["bob", "erin"]));
+    let at = world.state.clock().time + DAY;
+    for id in [of_alice, of_erin] {
+        world.state.release(&id, at - 1, &world.decoder).unwrap();
+        let refused = world.state.release(&id, at, &world.decoder).unwrap_err();
+        assert_eq!(refused.rule, Rule::PolicyApprovals, "{refused}");
+    }
+}
+
+/// Roles that exclude each other do so for who takes somebody's place as well, whatever comes first.
+#[test]
+fn delegations_put_nobody_into_roles_that_exclude_each_other() {
+    let mut genesis = newest();
+    genesis.people.extend([person("erin"), person("ruth"), person("tom")]);
+    genesis.groups.extend([group("risk", &["ruth"]), group("trade", &["tom"])]);
+    genesis.policy.exclusive = vec![(name("risk"), name("trade"))];
+    let world = World::open(genesis);
+    let place = |world: &World, of, group| stands_in(world, of, "erin", &[group], (0, 2));
+    let mut one = world.clone();
+    one.adopt(place(&one.clone(), "ruth", "risk"));
+    rejected(one.propose("bob", place(&one, "tom", "trade")), Rule::Document);
+    rejected(one.propose("bob", Document::Group(group("trade", &["erin"]))), Rule::Floor);
+    one.propose("bob", Document::Group(group("trade", &["dave"]))).unwrap();
+    // Also a place that is taken later only; and none that is over.
+    let mut later = world.clone();
+    later.adopt(stands_in(&later.clone(), "ruth", "erin", &["risk"], (1, 2)));
+    rejected(later.clone().propose("bob", place(&later, "tom", "trade")), Rule::Document);
+    later.tick(2 * DAY);
+    later.propose("bob", place(&later, "tom", "trade")).unwrap();
+    // And a policy that says so afterwards.
+    let mut free = newest();
+    free.people.extend([person("erin"), person("ruth"), person("tom")]);
+    free.groups.extend([group("risk", &["ruth"]), group("trade", &["tom"])]);
+    let mut world = World::open(free);
+    for (of, group) in [("ruth", "risk"), ("tom", "trade")] {
+        world.adopt(place(&world.clone(), of, group));
+    }
+    let mut policy = world.state.policy().unwrap().0.clone();
+    policy.exclusive = vec![(name("risk"), name("trade"))];
+    rejected(world.propose("bob", Document::Policy(policy)), Rule::Floor);
 }
 
 /// Two places given to one person are one person, and what was given is not given on.
@@ -217,6 +273,19 @@ fn deny_p3_document_of_reviews() {
         let no = world.clone().propose("bob", Document::Review(review)).expect_err(&i.to_string());
         assert_eq!(no.rule, Rule::Document, "{i}: {}", no.why);
     }
+}
+
+/// Who is said to have signed a review has approved it: two others do not speak for them.
+#[test]
+fn a_review_is_approved_by_its_signatories() {
+    let mut world = world();
+    let id = world.propose("dave", review(Model::Two, world.time)).unwrap();
+    for who in ["alice", "carol"] {
+        world.approve(who, id).unwrap();
+        assert!(world.state.document(Kind::Review, "2").is_none());
+    }
+    world.approve("bob", id).unwrap();
+    assert!(world.state.document(Kind::Review, "2").is_some());
 }
 
 // ---- whom the institution relies on, whom it does not pay

@@ -207,7 +207,7 @@ fn needs_of(
             so_far: so_far.to_vec(),
         }
     });
-    let stops = |scope: &custody::statement::Scope| scope.stops(request, by);
+    let stops = |scope: &custody::statement::Scope| view.state.stops(scope, request, by);
     let frozen = view.state.freezes().iter().filter(|(_, freeze)| stops(&freeze.scope));
     let resume = frozen.map(|(id, freeze)| Need {
         what: "resume",
