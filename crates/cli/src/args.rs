@@ -210,6 +210,10 @@ pub(crate) enum Command {
         /// Also ask these co-signers directly, besides those of the profile
         #[arg(long = "cosigner", value_name = "NAME=HOST:PORT")]
         cosigners: Vec<String>,
+        /// A drill: freeze for real, enter in the register how long each co-signer took, and lift it afterwards by
+        /// keyward resume. Choose a part that may stand still until then
+        #[arg(long)]
+        drill: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,

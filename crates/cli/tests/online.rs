@@ -550,6 +550,27 @@ fn frozen_is_said_only_when_it_is_true() {
     assert!(host.ok("status").contains("freezes     none\n"));
 }
 
+/// A drill is a freeze, of a part here: what it took each co-signer stands in the register, signed (DACS OPS-18).
+#[test]
+fn a_freeze_is_rehearsed() {
+    let deployment = Deployment::on(fixtures::newest());
+    let host = &deployment.host;
+    host.ok("status");
+    deployment.know(&["s1", "s2"]);
+    host.fails("freeze --person dave --drill --yes --offline --timeout 0", 6);
+    assert!(host.fails("recovery status", 7).contains("OPS-18  failed   freeze rehearsed"));
+    deployment.know(&["s3", "w1"]);
+    let said = host.ok("freeze --person dave --drill --yes --offline --timeout 0");
+    assert!(said.starts_with("frozen      ") && said.contains("covers      person dave\n"), "{said}");
+    assert!(host.ok("recovery status").contains("OPS-18  ok       freeze rehearsed"));
+    let file = fs::read_to_string(host.path("home/recovery.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(file.lines().last().unwrap()).unwrap();
+    let drill = &last["entry"]["what"]["freeze-drill"];
+    assert_eq!((&drill["frozen"], &drill["scope"]["person"]), (&true.into(), &"dave".into()), "{drill}");
+    let took = drill["acknowledged_ms"].as_object().unwrap();
+    assert_eq!(took.keys().collect::<Vec<_>>(), ["s1", "s2", "s3", "w1"]);
+}
+
 #[test]
 fn a_final_head_that_holds_the_freeze_counts_for_its_signers() {
     let deployment = Deployment::new();

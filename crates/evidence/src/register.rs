@@ -19,7 +19,7 @@ use custody::{Hash, PublicKey};
 
 pub use entry::{
     Answer, CHALLENGE_FORMAT, Challenge, Component, ComponentId, Document, Drill, ENTRY_FORMAT, Entry,
-    Failed, Medium, PAYLOAD_TYPE, Review, SealChange, Set, SignedEntry, Site, What,
+    Failed, FreezeDrill, Medium, PAYLOAD_TYPE, Review, SealChange, Set, SignedEntry, Site, What,
 };
 pub use observed::{Change, Recorded, changes};
 pub use rules::RegisterError;
@@ -81,6 +81,8 @@ pub struct Register {
     last_at: u64,
     sets: BTreeMap<Hash, SetState>,
     drills: Vec<Hash>,
+    /// Drills of freezes, by the freeze.
+    freeze_drills: BTreeMap<Hash, FreezeDrill>,
     reviews: BTreeMap<Document, u64>,
     /// Every challenge, by its hash.
     challenges: BTreeMap<Hash, Asked>,
@@ -137,6 +139,7 @@ impl Register {
             last_at: 0,
             sets: BTreeMap::new(),
             drills: Vec::new(),
+            freeze_drills: BTreeMap::new(),
             reviews: BTreeMap::new(),
             challenges: BTreeMap::new(),
         }

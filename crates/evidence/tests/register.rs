@@ -1,12 +1,13 @@
 //! The register of recovery components: every entry that it refuses, and what is due when.
 
+use custody::statement::Scope;
 use custody::{Blob, Hash};
 use ed25519_dalek::{Signer as _, SigningKey};
 use evidence::register::{
     ANSWER_LIMIT_S, Answer, CHALLENGE_FORMAT, CLOCK_TOLERANCE_S, Challenge, Component, ComponentId,
-    DRILL_INTERVAL_S, Document, Drill, ENTRY_LIMIT_BYTES, Entry, Failed, HEALTH_INTERVAL_S, Intervals,
-    Medium, NOTICE_S, REVIEW_INTERVAL_S, REVOKED_SLACK_S, Register, RegisterError, Review, Row, SealChange,
-    Set, SignedEntry, Signer, Site, Standing, TEXT_LIMIT_BYTES, What,
+    DRILL_INTERVAL_S, Document, Drill, ENTRY_LIMIT_BYTES, Entry, Failed, FreezeDrill, HEALTH_INTERVAL_S,
+    Intervals, Medium, NOTICE_S, REVIEW_INTERVAL_S, REVOKED_SLACK_S, Register, RegisterError, Review, Row,
+    SealChange, Set, SignedEntry, Signer, Site, Standing, TEXT_LIMIT_BYTES, What,
 };
 use fixtures::name;
 
@@ -475,6 +476,37 @@ fn documents_are_reviewed_in_time() {
         assert_eq!(book.standing(requirement, words, due), Standing::Due);
         assert_eq!(book.standing(requirement, words, due + 1), Standing::Overdue);
     }
+}
+
+#[test]
+fn freezes_are_rehearsed_in_time() {
+    let mut book = Book::new();
+    let drill = |number: u8, sent_at: u64, frozen: bool| {
+        What::FreezeDrill(FreezeDrill {
+            acknowledged_ms: [(name("s1"), 40), (name("s2"), 55)].into(),
+            freeze: Hash([number; 32]),
+            frozen,
+            scope: Scope::Person(name("alice")),
+            sent_at,
+        })
+    };
+    let row = |book: &Book, now| book.rows(now).into_iter().find(|row| row.requirement == "OPS-18");
+    assert!(row(&book, START).is_none(), "nobody rehearsed one");
+    let refused = book.refused(drill(1, START + 1, true));
+    assert!(matches!(refused, RegisterError::Later), "{refused}");
+    book.add(drill(1, START, false));
+    assert_eq!(row(&book, START).unwrap().standing, Standing::Failed);
+    assert!(matches!(book.refused(drill(1, START, true)), RegisterError::Twice(_)));
+    book.at += 10;
+    book.add(drill(2, START + 10, true));
+    let due = START + 10 + DRILL_INTERVAL_S;
+    for (now, standing) in [(START + 10, Standing::Ok), (due, Standing::Due), (due + 1, Standing::Overdue)] {
+        assert_eq!(row(&book, now).unwrap().standing, standing);
+    }
+    // A later one that did not freeze is what counts.
+    book.at += 10;
+    book.add(drill(3, START + 20, false));
+    assert_eq!(row(&book, START + 20).unwrap().standing, Standing::Failed);
 }
 
 /// The lines of a file, each with its end.

@@ -9,11 +9,13 @@ use custody::name::Name;
 use custody::state::{Authorisation, State};
 use custody::statement::Scope;
 use custody::{Blob, Hash};
+use evidence::register::{FreezeDrill, What};
 use serde::Serialize;
 use wire::TlsKey;
 use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
 use super::frozen::{SETTLED_S, cosigners_needed, is_frozen, signers_needed};
+use super::recovery::Book;
 use super::{confirm, emit, propose_in};
 use crate::args::{DEFAULT_TIMEOUT_S, Global, Part};
 use crate::failure::{Class, Failure, Result};
@@ -108,7 +110,13 @@ fn covered(scope: &Scope) -> String {
 
 /// Stops everything, or a part: through the server and at every co-signer that can be reached directly. It
 /// does not need the server, nor its goodwill.
-pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: bool) -> Result<()> {
+pub(crate) fn freeze(
+    global: &Global,
+    part: Part,
+    cosigners: &[String],
+    drill: bool,
+    yes: bool,
+) -> Result<()> {
     let mut session = Session::open(global)?;
     let scope = scope(session.replica.state(), part)?;
     for cosigner in cosigners {
@@ -121,14 +129,17 @@ pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: boo
     let genesis = session.replica.state().genesis_hash();
     let signed = approver::freeze(&genesis, session.key()?, crate::secret::nonce(), scope.clone())?;
     let mut problems = BTreeMap::new();
-    let mut held = BTreeMap::new();
+    let (mut held, mut took_ms) = (BTreeMap::new(), BTreeMap::new());
+    let (begun, sent_at) = (Instant::now(), now());
     // With a signer lost only time makes it true (P18), so the usual wait would be too short.
     let usual = global.timeout == DEFAULT_TIMEOUT_S;
     let patience = if usual { SETTLED_S + SETTLED_SLACK_S } else { global.timeout };
     let until = Instant::now() + Duration::from_secs(patience);
     let mut through_server = false;
     let frozen = loop {
-        ask_directly(&mut session, &signed, &mut held, &mut problems)?;
+        for (name, at) in ask_directly(&mut session, &signed, &mut held, &mut problems)? {
+            took_ms.insert(name, milliseconds(at.saturating_duration_since(begun)));
+        }
         if !global.offline && session.profile.server.is_some() {
             // What the server says of others proves nothing; a final head that holds the freeze does.
             let passed = if through_server { Ok(()) } else { session.submit(&signed, &[]).map(|_| ()) };
@@ -147,7 +158,31 @@ pub(crate) fn freeze(global: &Global, part: Part, cosigners: &[String], yes: boo
         }
         std::thread::sleep(left.min(RETRY));
     };
-    report(&mut session, &signed, scope, frozen, &held, problems)
+    let reported = report(&mut session, &signed, &scope, frozen, &held, problems);
+    if !drill {
+        return reported;
+    }
+    let freeze = FreezeDrill { acknowledged_ms: took_ms, freeze: signed.id, frozen, scope, sent_at };
+    rehearsed(Book::with(session, None)?, freeze)?;
+    reported
+}
+
+fn milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Enters a drill in the register, signed: that it took place, and how long it took.
+fn rehearsed(mut book: Book<'_>, drill: FreezeDrill) -> Result<()> {
+    let times = drill.acknowledged_ms.iter().map(|(name, ms)| format!("{name} {ms} ms"));
+    let times = times.collect::<Vec<_>>().join(", ");
+    let times = if times.is_empty() { "nobody was asked directly".to_owned() } else { times };
+    let freeze = drill.freeze;
+    let entered = book.append(now().max(drill.sent_at), What::FreezeDrill(drill))?;
+    let (number, head) = (entered.number, entered.head);
+    // Beside the report on the freeze, which programs read from the output.
+    eprintln!("drill       {times}; entry {number} of the register, head {head}");
+    eprintln!("now lift it: keyward resume {freeze}");
+    Ok(())
 }
 
 /// Who may sign together, or could a moment ago; before anything is dealt, who would.
@@ -158,13 +193,14 @@ fn holder_sets(state: &State) -> BTreeSet<Vec<Name>> {
     if sets.is_empty() { [first().map(|card| card.name.clone()).collect()].into() } else { sets }
 }
 
-/// Hands the freeze to each co-signer of the profile that has not acknowledged it yet.
+/// Hands the freeze to each co-signer of the profile that has not acknowledged it yet. Returns who does now, and
+/// since when.
 fn ask_directly(
     session: &mut Session<'_>,
     signed: &Signed,
     held: &mut BTreeMap<Name, u64>,
     problems: &mut BTreeMap<String, String>,
-) -> Result<()> {
+) -> Result<Vec<(Name, Instant)>> {
     let tls = session.tls()?;
     let cards: Vec<CosignerCard> = session.replica.state().cosigners().into_iter().cloned().collect();
     let open: Vec<(&CosignerCard, &String)> = cards
@@ -177,23 +213,28 @@ fn ask_directly(
         let tls = &tls;
         let asked: Vec<_> = open
             .iter()
-            .map(|(card, address)| (*card, scope.spawn(move || ask_one(address, tls, card, signed))))
+            .map(|(card, address)| {
+                let ask = move || ask_one(address, tls, card, signed).map(|()| Instant::now());
+                (*card, scope.spawn(ask))
+            })
             .collect();
         let lost = || Err(Failure::new(Class::System, "the thread ended", "try again"));
         asked.into_iter().map(|(card, thread)| (card, thread.join().unwrap_or_else(|_| lost()))).collect()
     });
+    let mut new = Vec::new();
     for (card, answer) in answers {
         match answer {
-            Ok(()) => {
+            Ok(at) => {
                 problems.remove(card.name.as_str());
                 held.insert(card.name.clone(), now());
+                new.push((card.name.clone(), at));
             }
             Err(failure) => {
                 problems.insert(card.name.to_string(), failure.to_string());
             }
         }
     }
-    Ok(())
+    Ok(new)
 }
 
 fn ask_one(address: &str, tls: &TlsKey, card: &CosignerCard, signed: &Signed) -> Result<()> {
@@ -230,7 +271,7 @@ fn count_final_head(session: &Session<'_>, signed: &Signed, held: &mut BTreeMap<
 fn report(
     session: &mut Session<'_>,
     signed: &Signed,
-    scope: Scope,
+    scope: &Scope,
     frozen: bool,
     held: &BTreeMap<Name, u64>,
     problems: BTreeMap<String, String>,
@@ -247,7 +288,7 @@ fn report(
     let state = session.replica.state();
     let covers = |a: &Authorisation| {
         let requests = a.requests.iter().filter_map(|id| state.requests().get(id));
-        requests.into_iter().any(|record| scope.stops(&record.request, &record.requester))
+        requests.into_iter().any(|record| state.stops(scope, &record.request, &record.requester))
     };
     let may_still_confirm: Vec<MayConfirm> = state
         .authorisations()
@@ -264,7 +305,7 @@ fn report(
     let numbers = state.numbers();
     let names: Vec<Name> = held.keys().cloned().collect();
     let mut text = format!("{}  {}\n", if frozen { "frozen    " } else { "sent      " }, signed.id);
-    text.push_str(&format!("covers      {}\n", covered(&scope)));
+    text.push_str(&format!("covers      {}\n", covered(scope)));
     let list = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
     text.push_str(&format!("held by     {}\n", if list.is_empty() { "nobody yet" } else { &list }));
     for (who, problem) in &problems {
@@ -276,6 +317,7 @@ fn report(
         text.push_str(&format!("may still confirm: {} from {} ({id}{says})\n", a.txid, a.wallet));
     }
     let problems = problems.into_iter().map(|(who, problem)| format!("{who}: {problem}")).collect();
+    let scope = scope.clone();
     let value = Report { id: signed.id, scope, frozen, acknowledged: names, problems, may_still_confirm };
     emit(global, &text, &value)?;
     if frozen {

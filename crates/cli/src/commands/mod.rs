@@ -80,7 +80,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Requests { all } => show::requests(global, all),
         Command::Proposals { all } => show::proposals(global, all),
         Command::Status => status::run(global),
-        Command::Freeze { part, cosigners, yes } => freeze::freeze(global, part, &cosigners, yes),
+        Command::Freeze { part, cosigners, drill, yes } => {
+            freeze::freeze(global, part, &cosigners, drill, yes)
+        }
         Command::Resume { freezes } => freeze::resume(global, &freezes),
         Command::Revoke { other, yes } => freeze::revoke(global, other, yes),
         Command::Watch { once } => watch::run(global, once),

@@ -32,9 +32,9 @@ const REGISTER_FILE: &str = "recovery.jsonl";
 
 /// What was entered.
 #[derive(Serialize)]
-struct Entered {
-    number: u64,
-    head: Hash,
+pub(crate) struct Entered {
+    pub(crate) number: u64,
+    pub(crate) head: Hash,
 }
 
 /// How everything stands.
@@ -83,7 +83,7 @@ pub(crate) fn run(global: &Global, Recovery { register, command }: Recovery) -> 
 }
 
 /// The register with the session of who looks or writes.
-struct Book<'a> {
+pub(crate) struct Book<'a> {
     session: Session<'a>,
     path: PathBuf,
     register: Register,
@@ -93,7 +93,11 @@ struct Book<'a> {
 
 impl<'a> Book<'a> {
     fn open(global: &'a Global, register: Option<PathBuf>) -> Result<Self> {
-        let session = Session::open(global)?;
+        Self::with(Session::open(global)?, register)
+    }
+
+    /// The register in the home, or in another file, with a session that is open.
+    pub(crate) fn with(session: Session<'a>, register: Option<PathBuf>) -> Result<Self> {
         let path = register.unwrap_or_else(|| session.home.path(REGISTER_FILE));
         let beside = path.with_added_extension("lock");
         let lock = fs::File::create(&beside).map_err(|error| Failure::file(&beside, error))?;
@@ -138,7 +142,7 @@ impl<'a> Book<'a> {
     }
 
     /// Signs an entry and appends it; it is on disk when this returns.
-    fn append(&mut self, at: u64, what: What) -> Result<Entered> {
+    pub(crate) fn append(&mut self, at: u64, what: What) -> Result<Entered> {
         let by = self.writer()?;
         let entry = self.register.next(at, &by, what).map_err(refused)?;
         let form = |error: canon::CanonError| Failure::new(Class::System, error, "report this");

@@ -1,10 +1,12 @@
 //! What an entry says, and its bytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use custody::canon::{self, CanonError};
 use custody::name::Name;
+use custody::statement::Scope;
 use custody::{Blob, Hash, PublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -88,6 +90,8 @@ pub enum What {
     Drill(Drill),
     /// A document was reviewed.
     Reviewed(Review),
+    /// A freeze was rehearsed.
+    FreezeDrill(FreezeDrill),
 }
 
 /// On what a component is kept (DACS REC-08).
@@ -332,6 +336,23 @@ impl fmt::Display for Document {
             Self::ContinuityPlan => "continuity plan",
         })
     }
+}
+
+/// A freeze was rehearsed (DACS OPS-18), as whoever froze measured it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeDrill {
+    /// After how many milliseconds each co-signer that was asked directly said that it holds the freeze: that it is
+    /// on its disk, and that it releases nothing against it any more.
+    pub acknowledged_ms: BTreeMap<Name, u64>,
+    /// The statement.
+    pub freeze: Hash,
+    /// Whether everything that it covers was frozen in the end (P18).
+    pub frozen: bool,
+    /// What it covered.
+    pub scope: Scope,
+    /// When it was sent, in seconds since 1970.
+    pub sent_at: u64,
 }
 
 /// A document was reviewed.

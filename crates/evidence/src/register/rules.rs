@@ -8,8 +8,8 @@ use custody::name::Name;
 use thiserror::Error;
 
 use super::entry::{
-    Answer, CHALLENGE_FORMAT, Challenge, Component, ComponentId, Drill, ENTRY_FORMAT, Entry, Failed, Medium,
-    Review, SealChange, Set, What,
+    Answer, CHALLENGE_FORMAT, Challenge, Component, ComponentId, Drill, ENTRY_FORMAT, Entry, Failed,
+    FreezeDrill, Medium, Review, SealChange, Set, What,
 };
 use super::{
     ANSWER_LIMIT_S, Asked, Check, ComponentState, ENTRY_LIMIT_BYTES, REGISTER_LIMIT_BYTES, Register,
@@ -233,6 +233,7 @@ impl Register {
             What::Reviewed(Review { document, .. }) => {
                 self.reviews.insert(*document, entry.at);
             }
+            What::FreezeDrill(drill) => self.freeze_drill(drill, entry.at)?,
         }
         self.size = entry.number;
         self.last_at = entry.at;
@@ -376,6 +377,14 @@ impl Register {
         }
         component.seal.clone_from(&change.replaced);
         Ok(())
+    }
+
+    fn freeze_drill(&mut self, drill: &FreezeDrill, at: u64) -> Done {
+        if drill.sent_at > at {
+            return Err(RegisterError::Later);
+        }
+        let twice = self.freeze_drills.insert(drill.freeze, drill.clone()).is_some();
+        if twice { Err(RegisterError::Twice(format!("the drill {}", drill.freeze))) } else { Ok(()) }
     }
 
     fn drill(&mut self, drill: &Drill, at: u64) -> Done {

@@ -157,7 +157,7 @@ impl Row {
 
 impl Register {
     /// How everything stands at `now`: of each set in use its drills (REC-02, REC-05), of each component its
-    /// seal (REC-03) and its health on each medium (REC-09), and the documents.
+    /// seal (REC-03) and its health on each medium (REC-09), the documents, and freezes where one was rehearsed (OPS-18).
     pub fn rows(&self, intervals: &Intervals, now: u64) -> Vec<Row> {
         let mut rows = Vec::new();
         for state in self.sets.values().filter(|state| !state.replaced) {
@@ -176,6 +176,19 @@ impl Register {
                 (None, Some(_)) => rows.push(row.failed(Some("never reviewed".into()))),
                 (None, None) => {}
             }
+        }
+        let newest = |passed: bool| {
+            let all = self.freeze_drills.values().filter(|drill| drill.frozen == passed);
+            all.map(|drill| drill.sent_at).max()
+        };
+        if !self.freeze_drills.is_empty() {
+            let row = Row::new("OPS-18", "freeze", None, "freeze rehearsed");
+            let (passed, failed) = (newest(true), newest(false));
+            let row = passed
+                .map(|at| at.saturating_add(intervals.drill_s))
+                .map_or(row.clone(), |due| row.due(due, now));
+            let why = failed.filter(|_| failed >= passed).map(|_| "the last drill did not freeze".to_owned());
+            rows.push(row.failed(why));
         }
         rows.sort_by(|a, b| (a.requirement, &a.set, a.component).cmp(&(b.requirement, &b.set, b.component)));
         rows
