@@ -193,7 +193,10 @@ impl State {
 
     /// Refuses what is paid to an address on a deny list, to a third party whose attestation ended, and any
     /// payment in an asset that is not held here.
-    fn check_paid(&self, request: &Request, time: u64, decoder: &dyn Decoder) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// The first of these.
+    pub fn check_paid(&self, request: &Request, time: u64, decoder: &dyn Decoder) -> Result<(), Refusal> {
         ensure(request.is_cancel() || self.is_enabled(&self.asset), Rule::Enabled, || {
             format!("{} is not held here any more: a quorum enables it", self.asset)
         })?;
@@ -275,7 +278,12 @@ impl State {
         self.freezes.iter().any(|(_, f)| f.scope == Scope::Person(person.clone()) && by_person(f))
     }
 
-    fn check_frozen(&self, record: &RequestRecord, ask: &Ask, policy: &Policy) -> Result<(), Refusal> {
+    /// Refuses what a freeze stops, but for a cancel that names the freeze and that people approved who could
+    /// lift it.
+    ///
+    /// # Errors
+    /// [`Rule::Frozen`], with the first such freeze.
+    pub fn check_frozen(&self, record: &RequestRecord, ask: &Ask, policy: &Policy) -> Result<(), Refusal> {
         let request = &record.request;
         let resume = policy.governance.get(&Kind::Resume);
         let people: BTreeSet<Name> = ask.approvals.keys().cloned().collect();

@@ -341,7 +341,10 @@ impl State {
     }
 
     /// Refuses a wallet that may not pay this, and a key that is not leased to who asks (ISO/TR 23576 9.3.7).
-    pub(crate) fn check_key(&self, request: &Request, by: &Owner, time: u64) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// [`Rule::KeyState`], or [`Rule::Leased`].
+    pub fn check_key(&self, request: &Request, by: &Owner, time: u64) -> Result<(), Refusal> {
         // What takes a payment back waits for nothing: it pays the own wallet alone.
         let paying = self.wallet(&request.wallet).filter(|_| !request.is_cancel());
         let Some(wallet) = paying else { return Ok(()) };
@@ -377,7 +380,10 @@ impl State {
     }
 
     /// Refuses another transaction than a lease has left.
-    pub(crate) fn check_uses(&self, records: &[&RequestRecord], wallet: &Wallet) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// [`Rule::Leased`].
+    pub fn check_uses(&self, records: &[&RequestRecord], wallet: &Wallet) -> Result<(), Refusal> {
         let free = !wallet.tier.is_leased() || records.iter().all(|record| record.request.is_cancel());
         let left = free || self.lease(&wallet.id).is_some_and(|(l, used)| used < l.uses);
         ensure(left, Rule::Leased, || format!("the lease of wallet {} is used up", wallet.id))
