@@ -1,7 +1,10 @@
-//! Why a request waits: which rules cover it, what of each is satisfied, who can still approve, and when it
-//! could be signed at the earliest.
+//! Why a request waits: which rules cover it, what of each is satisfied, what else refuses it, who can still
+//! approve, and when it could be signed at the earliest.
 //!
-//! Fees are known only with a transaction, so all is said for the lowest one.
+//! Fees are known only with a transaction, so all is said for the lowest one. People sit in groups, and are away, as
+//! they are at the last batch of the log.
+
+mod barred;
 
 use std::collections::BTreeSet;
 
@@ -9,9 +12,9 @@ use custody::Hash;
 use custody::apply::DELAY_STEP_LIMIT_S;
 use custody::decide::{Ask, Given, Rulebook};
 use custody::document::Document;
-use custody::effects::Sats;
+use custody::effects::{Decoder, Sats};
 use custody::name::Name;
-use custody::policy::{Calendar, DE_MINIMIS_WINDOW_S, PolicyRule, RequestKind, WINDOW_LIMIT_S};
+use custody::policy::{Calendar, DE_MINIMIS_WINDOW_S, Path, PolicyRule, WINDOW_LIMIT_S};
 use custody::quorum::Groups as _;
 use custody::rule::{Refusal, Rule};
 use custody::state::{Owner, RequestRecord, State};
@@ -44,13 +47,13 @@ pub struct Covering {
     pub requirements: Vec<Requirement>,
 }
 
-/// When the request could be signed, if everybody who can still approve did so now and no freeze stopped it.
+/// When the request could be signed, if everybody who can still approve did so now and what stops it were lifted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Earliest {
     /// At this time, seconds since 1970, if the log goes on without pause.
     At(u64),
-    /// Not before the request ends, at this time.
+    /// Not before it ends, or the lease or the attestation of a third party that it needs does, at this time.
     NotBeforeEnd(u64),
     /// Not found among the first moments at which it could be.
     Unknown,
@@ -63,7 +66,8 @@ pub enum Earliest {
 pub struct Explanation {
     /// For which time, seconds since 1970.
     pub at: u64,
-    /// What stands in the way that is no matter of the policy: frozen, renewed, ended.
+    /// What stands in the way that is no matter of the policy: renewed, ended; frozen, without a lease, from a wallet
+    /// that is not active, in an asset that is not held, to a destination that changed, is denied or not attested.
     pub stopped: Vec<String>,
     /// The rules that cover it. Every one must be satisfied.
     pub rules: Vec<Covering>,
@@ -80,33 +84,44 @@ pub struct Explanation {
 #[derive(Clone, Copy)]
 struct Look<'a> {
     state: &'a State,
+    decoder: &'a dyn Decoder,
     book: &'a Rulebook,
+    /// Of one in the log.
+    id: Option<&'a Hash>,
     record: &'a RequestRecord,
     now: u64,
 }
 
 /// Explains a request in the log at `now` (seconds since 1970, the own clock), under the policy in force.
 /// Nothing when there is no such request or no policy.
-pub fn explain(state: &State, id: &Hash, now: u64) -> Option<Explanation> {
+pub fn explain(state: &State, id: &Hash, now: u64, decoder: &dyn Decoder) -> Option<Explanation> {
     let record = state.requests().get(id)?;
-    let over =
-        (!state.in_line(id, record)).then(|| "another request took its place, or it was withdrawn".into());
-    explain_as(state, record, now, over)
+    explain_as(state, Some(id), record, now, decoder)
 }
 
 /// Explains a request that is not in the log yet, as if it were asked now.
-pub fn explain_draft(state: &State, record: &RequestRecord, now: u64) -> Option<Explanation> {
-    explain_as(state, record, now, None)
+pub fn explain_draft(
+    state: &State,
+    record: &RequestRecord,
+    now: u64,
+    decoder: &dyn Decoder,
+) -> Option<Explanation> {
+    explain_as(state, None, record, now, decoder)
 }
 
-fn explain_as(state: &State, record: &RequestRecord, now: u64, over: Option<String>) -> Option<Explanation> {
+fn explain_as(
+    state: &State,
+    id: Option<&Hash>,
+    record: &RequestRecord,
+    now: u64,
+    decoder: &dyn Decoder,
+) -> Option<Explanation> {
     let book = state.rulebook()?;
-    let look = Look { state, book, record, now: now.max(state.clock().time) };
+    let look = Look { state, decoder, book, id, record, now: now.max(state.clock().time) };
     let ask = look.ask(look.now, false);
     let refusals = book.explain(&ask, state);
     let covering = book.covering(&ask, state);
-    let pays = ask.charge.subject.kind == RequestKind::Payment;
-    let rules = covering.iter().map(|rule| look.covering(rule, &refusals, pays)).collect();
+    let rules = covering.iter().map(|rule| look.covering(rule, &refusals)).collect();
     let standing = state.check_proposers(&record.request, &ask, book).err();
     let none = refusals.iter().filter(|(rule, _)| rule.is_none()).map(|(_, refusal)| refusal);
     let missing: Vec<&Refusal> = none.chain(&standing).collect();
@@ -117,21 +132,11 @@ fn explain_as(state: &State, record: &RequestRecord, now: u64, over: Option<Stri
         refusals.iter().any(|(id, no)| id.as_ref() == Some(&rule.id) && approvals(no.rule))
             || missing.iter().any(|no| approvals(no.rule))
     };
-    let may_approve = look.may_approve(&ask, covering.iter().copied().filter(|rule| wanting(rule)));
-    let mut stopped: Vec<String> = over.into_iter().collect();
-    if state.has_lapsed(record) {
-        stopped.push(format!("it lapsed with rule set {}: renew it", record.rules));
-    }
-    if record.request.end < look.now {
-        stopped.push(format!("it ended at {}: renew it", words::time(record.request.end)));
-    }
+    let wanted = covering.iter().filter(|rule| wanting(rule)).flat_map(|rule| &rule.require.approvals);
+    let may_approve = look.may_approve(&ask, wanted.chain(look.despite(&ask).into_iter().flatten()));
+    let mut stopped = look.over();
     let earliest = if stopped.is_empty() { look.earliest() } else { Earliest::Over };
-    let freezes = state.freezes().iter().filter(|(id, freeze)| {
-        let despite = record.request.is_cancel() && record.request.despite.contains(id);
-        state.stops(&freeze.scope, &record.request, &record.requester) && !despite
-    });
-    let frozen = freezes.map(|(id, f)| format!("frozen by {} at {} (freeze {id})", f.by, words::time(f.at)));
-    stopped.extend(frozen);
+    stopped.extend(look.barred(&ask));
     let missing = missing.into_iter().map(ToString::to_string).collect();
     Some(Explanation { at: look.now, stopped, rules, missing, may_approve, earliest })
 }
@@ -160,17 +165,20 @@ impl Look<'_> {
 
     /// Everybody who could still approve, whatever the rules ask for.
     fn free(&self, ask: &Ask) -> Vec<Name> {
-        let groups = self.book.covering(ask, self.state);
-        self.may_approve(ask, groups.into_iter())
+        let rules = self.book.covering(ask, self.state);
+        self.may_approve(ask, rules.into_iter().flat_map(|rule| &rule.require.approvals))
     }
 
-    /// Members of the groups of these rules who have not approved and may: not who asked, nobody who is frozen
-    /// or has no key in force.
-    fn may_approve<'r>(&self, ask: &Ask, rules: impl Iterator<Item = &'r PolicyRule>) -> Vec<Name> {
-        let seats = rules.flat_map(|rule| rule.require.approvals.iter().flatten());
-        let groups: BTreeSet<&Name> = seats.map(|seats| &seats.group).collect();
+    /// Who may fill a seat of these paths now, of the members of their groups and of those who stand in for some,
+    /// and has not approved: not who asked, nobody who is frozen or has no key in force.
+    fn may_approve<'r>(&self, ask: &Ask, paths: impl Iterator<Item = &'r Path>) -> Vec<Name> {
+        let groups: BTreeSet<&Name> = paths.flatten().map(|seats| &seats.group).collect();
         let members = groups.iter().filter_map(|group| self.state.members(group)).flatten();
-        let people: BTreeSet<&Name> = members.collect();
+        let stand_in = self.state.documents().filter_map(|found| match &found.document {
+            Document::Delegation(delegation) => Some(&delegation.to),
+            _ => None,
+        });
+        let people: BTreeSet<&Name> = members.chain(stand_in).collect();
         let may = |person: &&&Name| {
             let asked = self.record.requester == Owner::Person((**person).clone());
             let scope = Scope::Person((**person).clone());
@@ -202,7 +210,7 @@ impl Look<'_> {
     /// The first moment that allows. A decision turns from no to yes only when a calendar opens, a delay or
     /// cool-down is over, something leaves a window or a rate ends, so no other moments are tried.
     fn earliest(&self) -> Earliest {
-        let (now, end) = (self.now, self.record.request.end);
+        let (now, end) = (self.now, self.last());
         let mut moments = BTreeSet::from([now]);
         let ask = self.ask(now, true);
         let after = |seconds: u64| now.saturating_add(seconds);
@@ -238,8 +246,9 @@ impl Look<'_> {
         first(&within, end, |at| self.allows(at))
     }
 
-    fn covering(&self, rule: &PolicyRule, refusals: &[(Option<Name>, Refusal)], pays: bool) -> Covering {
+    fn covering(&self, rule: &PolicyRule, refusals: &[(Option<Name>, Refusal)]) -> Covering {
         let need = &rule.require;
+        let pays = !self.record.request.is_cancel();
         let mut asks = vec![
             (Rule::PolicyLimit, format!("at most {}", words::sats(u128::from(need.amount_max.0)))),
             (
@@ -329,12 +338,17 @@ impl Explanation {
         let earliest = match self.earliest {
             Earliest::At(at) if at <= self.at => "now, if those who may approve do".into(),
             Earliest::At(at) => format!("{}, if those who may approve do so now", words::time(at)),
-            Earliest::NotBeforeEnd(end) => format!("never before its end, {}", words::time(end)),
+            Earliest::NotBeforeEnd(end) => {
+                format!("not by {}, when it ends or what it needs does", words::time(end))
+            }
             Earliest::Unknown => "not found: too much opens and closes before its end".into(),
             Earliest::Over => "never: it is over".into(),
         };
-        let aside =
-            if self.stopped.is_empty() || self.earliest == Earliest::Over { "" } else { "; freezes aside" };
+        let aside = if self.stopped.is_empty() || self.earliest == Earliest::Over {
+            ""
+        } else {
+            "; what stops it aside"
+        };
         text.push_str(&format!("could be signed  {earliest}{aside}\n"));
         text
     }

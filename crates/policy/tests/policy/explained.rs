@@ -40,7 +40,7 @@ fn under(change: impl FnOnce(&mut Policy, u64)) -> World {
 }
 
 fn told(world: &World, id: &Hash) -> Explanation {
-    explain(&world.state, id, world.time).unwrap()
+    explain(&world.state, id, world.time, &world.decoder).unwrap()
 }
 
 fn allowed(world: &World, id: &Hash) -> bool {
@@ -220,7 +220,7 @@ fn what_stops_a_request_is_said() {
     let id = world.asked_as("carol", ask.clone(), &["alice", "bob"]);
     let record = world.state.requests().get(&id).unwrap().clone();
     let draft = custody::state::RequestRecord { approvals: Default::default(), ..record };
-    let draft = explain_draft(&world.state, &draft, world.time).unwrap();
+    let draft = explain_draft(&world.state, &draft, world.time, &world.decoder).unwrap();
     assert_eq!((draft.may_approve.len(), draft.earliest), (2, Earliest::At(world.time)));
     assert_eq!(told(&world, &id).stopped, Vec::<String>::new());
     world.say("alarm", Body::Freeze(Freeze { scope: Scope::Everything })).unwrap();
@@ -232,7 +232,7 @@ fn what_stops_a_request_is_said() {
     let renewed = Request { renews: Some(id), ..world.request(&[("acme", 200_000)]) };
     let again = world.asked_as("carol", renewed, &[]);
     assert!(told(&world, &again).stopped[0].starts_with("frozen"));
-    assert_eq!(explain(&world.state, &Hash::default(), world.time), None);
+    assert_eq!(explain(&world.state, &Hash::default(), world.time, &world.decoder), None);
 }
 
 /// Nothing covers it: no rule, and a word on that.

@@ -1,5 +1,6 @@
 //! Policies explained, replayed and compared.
 
+mod barred;
 mod choices;
 mod compared;
 mod differences;

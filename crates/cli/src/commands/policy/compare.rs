@@ -18,7 +18,7 @@ use crate::session::{Session, now};
 pub(super) fn explain(global: &Global, id: &str) -> Result<()> {
     let session = Session::online(global)?;
     let (id, state) = (session.find(id)?, session.replica.state());
-    let explained = policy::explain::explain(state, &id, now());
+    let explained = policy::explain::explain(state, &id, now(), session.replica.decoder());
     let next = "policies decide on requests; for a proposal: keyward show";
     let explained = explained.ok_or_else(|| Failure::usage(format!("{id} is no request"), next))?;
     emit(global, &format!("request {id}\n{}", explained.text()), &explained)
