@@ -249,6 +249,7 @@ impl Look<'_> {
     fn covering(&self, rule: &PolicyRule, refusals: &[(Option<Name>, Refusal)]) -> Covering {
         let need = &rule.require;
         let pays = !self.record.request.is_cancel();
+        let currency = self.book.policy().currency.as_ref();
         let mut asks = vec![
             (Rule::PolicyLimit, format!("at most {}", words::sats(u128::from(need.amount_max.0)))),
             (
@@ -265,17 +266,19 @@ impl Look<'_> {
             asks.push((Rule::PolicyIndependent, format!("{n} approvals on independent devices")));
         }
         if let Some(budget) = need.fee_budget {
-            let max = words::sats(u128::from(budget.fee_max.0));
-            asks.push((Rule::PolicyFeeBudget, format!("at most {max} of fees in {} s", budget.window_s)));
+            asks.push((Rule::PolicyFeeBudget, format!("fees of at most {}", words::budget(budget))));
         }
         if pays {
             if let Some(max) = need.value_max {
-                asks.push((Rule::PolicyValue, format!("worth at most {max} minor units")));
+                asks.push((Rule::PolicyValue, format!("worth at most {}", words::value(max, currency))));
             } else if rule.when.value_min.is_some() || rule.when.value_max.is_some() {
                 asks.push((Rule::PolicyValue, "of known worth".into()));
             }
             if !need.velocity.is_empty() {
-                asks.push((Rule::PolicyVelocity, format!("at most {}", words::velocity(need).join(", "))));
+                asks.push((
+                    Rule::PolicyVelocity,
+                    format!("at most {}", words::velocity(need, currency).join(", ")),
+                ));
             }
             if let Some(hours) = &need.hours {
                 asks.push((Rule::PolicyHours, format!("while calendar {hours} is open")));

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use custody::document::{DestinationKind, Tier};
 use custody::effects::Sats;
 use custody::name::Name;
-use custody::policy::{PolicyRule, RequestKind, Require, describe};
+use custody::policy::{Budget, PolicyRule, RequestKind, Require, Velocity, describe};
+use custody::rates::Value;
+use jiff::Timestamp;
 
+use crate::currency;
 use crate::difference::{Clients, Example, Names, Ranges, Region, Worths};
 
 /// How many ranges or handles are written out before the rest is counted.
@@ -14,12 +17,8 @@ const SHOWN: usize = 64;
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
-const LAST_SECOND: u64 = 253_402_300_799;
-
-/// An amount.
-pub(crate) fn sats(amount: u128) -> String {
-    let digits = amount.to_string();
+/// A whole number with its thousands apart.
+fn thousands(digits: &str) -> String {
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
@@ -27,27 +26,30 @@ pub(crate) fn sats(amount: u128) -> String {
         }
         out.push(c);
     }
-    out + " sat"
+    out
+}
+
+/// An amount.
+pub(crate) fn sats(amount: u128) -> String {
+    thousands(&amount.to_string()) + " sat"
+}
+
+/// A value: `10,000.00 CHF` where the minor unit of the currency is known (ISO 4217).
+pub(crate) fn value(value: Value, currency: Option<&Name>) -> String {
+    let Some(code) = currency else { return format!("{} minor units", thousands(&value.to_string())) };
+    let Some(digits) = currency::digits(code.as_str()) else {
+        return format!("{} minor units of {code}", thousands(&value.to_string()));
+    };
+    let number = format!("{:0>width$}", value.0, width = digits + 1);
+    let (whole, part) = number.split_at(number.len() - digits);
+    let point = if digits > 0 { "." } else { "" };
+    format!("{}{point}{part} {}", thousands(whole), code.as_str().to_ascii_uppercase())
 }
 
 /// A time as weekday and RFC 3339, in UTC.
 pub(crate) fn time(seconds: u64) -> String {
-    if seconds > LAST_SECOND {
-        return "after the year 9999".into();
-    }
-    // Days to a date of the Gregorian calendar: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let weekday = WEEKDAYS.get(weekday(days)).copied().unwrap_or_default();
-    format!("{weekday} {year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let known = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    known.map_or_else(|| "after the year 9999".into(), |time| time.strftime("%a %FT%TZ").to_string())
 }
 
 /// 1970 began on a Thursday.
@@ -60,6 +62,7 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
     cut(names.into_iter().map(Name::to_string).collect(), ", ")
 }
 
+/// Words with commas, the first of many.
 fn cut(mut words: Vec<String>, comma: &str) -> String {
     let more = words.len().saturating_sub(SHOWN);
     words.truncate(SHOWN);
@@ -99,7 +102,7 @@ fn ranges(ranges: &Ranges, least: u128, most: u128, unit: impl Fn(u128) -> Strin
 }
 
 fn worths(currency: &Name, worths: &Worths) -> Option<String> {
-    let known = ranges(&worths.known, 0, u128::MAX, |value| format!("{value} minor units of {currency}"));
+    let known = ranges(&worths.known, 0, u128::MAX, |worth| value(Value(worth), Some(currency)));
     match (worths.unknown, worths.known.ranges().is_empty(), known) {
         (true, false, None) => None,
         (true, true, _) => Some(format!("while no rate in {currency} holds")),
@@ -107,6 +110,26 @@ fn worths(currency: &Name, worths: &Worths) -> Option<String> {
         (true, false, Some(known)) => Some(format!("worth {known}, or while no rate holds")),
         (false, _, Some(known)) => Some(format!("worth {known}")),
     }
+}
+
+/// The hours of the week, in UTC, in which times begin and end, those that are the same once.
+fn week<'a>(times: impl Iterator<Item = &'a (u128, u128)>) -> String {
+    let mut hours: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for (first, last) in times {
+        let clock = |second: u128| format!("{:02}:{:02}", second / 3600 % 24, second / 60 % 60);
+        let day = weekday(u64::try_from(first / 86_400).unwrap_or(0));
+        let until = if last - first >= 86_400 {
+            format!(" for {} h", (last - first).div_ceil(3600))
+        } else {
+            format!("–{}", clock(last + 1))
+        };
+        hours.entry(day).or_default().insert(format!("{}{until}", clock(*first)));
+    }
+    let day = |(day, hours): (&usize, &BTreeSet<String>)| {
+        let name = WEEKDAYS.get(*day).copied().unwrap_or_default();
+        format!("{name} {}", cut(hours.iter().cloned().collect(), ", "))
+    };
+    hours.iter().map(day).collect::<Vec<_>>().join("; ")
 }
 
 /// Times, by weekday and hour where they are of a week.
@@ -119,28 +142,9 @@ fn times(times: &Ranges, now: u64) -> Option<String> {
         [_] if endless => Some(format!("from {} on", at(first))),
         [_] => Some(format!("from {} to {}", at(first), at(last))),
         many => {
-            // The hours of the week in which all of it begins and ends, if those are few.
-            let mut hours: BTreeMap<(usize, String), BTreeSet<String>> = BTreeMap::new();
-            let mut ends = String::new();
-            for (first, last) in many {
-                let clock = |second: u128| format!("{:02}:{:02}", second / 3600 % 24, second / 60 % 60);
-                if *last >= u128::from(u64::MAX) {
-                    ends = format!(", and from {} on", at(*first));
-                    continue;
-                }
-                let day = weekday(u64::try_from(first / 86_400).unwrap_or(0));
-                let name = WEEKDAYS.get(day).copied().unwrap_or_default().to_owned();
-                let until = if last - first >= 86_400 {
-                    format!(" for {} h", (last - first).div_ceil(3600))
-                } else {
-                    format!("–{}", clock(last + 1))
-                };
-                hours.entry((day, name)).or_default().insert(format!("{}{until}", clock(*first)));
-            }
-            let day = |((_, name), hours): (&(usize, String), &BTreeSet<String>)| {
-                format!("{name} {}", cut(hours.iter().cloned().collect(), ", "))
-            };
-            let week = hours.iter().map(day).collect::<Vec<_>>().join("; ");
+            let endless = many.last().filter(|(_, last)| *last >= u128::from(u64::MAX));
+            let ends = endless.map_or_else(String::new, |(first, _)| format!(", and from {} on", at(*first)));
+            let week = week(many.iter().filter(|(_, last)| *last < u128::from(u64::MAX)));
             Some(format!("at {} times (UTC: {week}), the first {}{ends}", many.len(), at(first)))
         }
     }
@@ -216,7 +220,7 @@ pub(crate) fn example(example: &Example) -> String {
         None => also("for no client".into()),
     }
     for (currency, worth) in &example.worth {
-        also(format!("worth {worth} minor units of {currency}"));
+        also(format!("worth {}", value(*worth, Some(currency))));
     }
     if example.fee > Sats(0) {
         also(format!("fee {}", sats(u128::from(example.fee.0))));
@@ -248,15 +252,22 @@ pub(crate) fn needs(rule: &PolicyRule) -> String {
 }
 
 /// The velocity limits of a rule.
-pub(crate) fn velocity(need: &Require) -> Vec<String> {
-    let one = |limit: &custody::policy::Velocity| {
-        let mut most = Vec::new();
-        most.extend(limit.amount_max.map(|max| sats(u128::from(max.0))));
-        most.extend(limit.value_max.map(|max| format!("{max} minor units")));
-        most.extend(limit.count_max.map(|max| format!("{max} requests")));
-        format!("{} per {} in {} s", most.join(" and "), limit.per.word(), limit.window_s)
-    };
-    need.velocity.iter().map(one).collect()
+pub(crate) fn velocity(need: &Require, currency: Option<&Name>) -> Vec<String> {
+    need.velocity.iter().map(|one| limit(one, currency)).collect()
+}
+
+/// A velocity limit.
+fn limit(limit: &Velocity, currency: Option<&Name>) -> String {
+    let mut most = Vec::new();
+    most.extend(limit.amount_max.map(|max| sats(u128::from(max.0))));
+    most.extend(limit.value_max.map(|max| value(max, currency)));
+    most.extend(limit.count_max.map(|max| format!("{max} requests")));
+    format!("{} per {} in {} s", most.join(" and "), limit.per.word(), limit.window_s)
+}
+
+/// A fee budget.
+pub(crate) fn budget(budget: Budget) -> String {
+    format!("{} in {} s", sats(u128::from(budget.fee_max.0)), budget.window_s)
 }
 
 #[cfg(test)]
@@ -268,13 +279,30 @@ mod tests {
         assert_eq!(time(0), "Thu 1970-01-01T00:00:00Z");
         assert_eq!(time(951_782_400), "Tue 2000-02-29T00:00:00Z");
         assert_eq!(time(1_767_225_600 + 3_661), "Thu 2026-01-01T01:01:01Z");
-        assert_eq!(time(LAST_SECOND), "Fri 9999-12-31T23:59:59Z");
-        assert_eq!(time(LAST_SECOND + 1), "after the year 9999");
+        // The last second of a year of four digits in every time zone.
+        let last = u64::try_from(Timestamp::MAX.as_second()).unwrap();
+        assert_eq!(time(last), "Thu 9999-12-30T22:00:00Z");
+        assert_eq!(time(last + 1), "after the year 9999");
     }
 
     #[test]
     fn amounts_have_their_thousands() {
         assert_eq!([sats(1), sats(1_000), sats(21_000_000)], ["1 sat", "1,000 sat", "21,000,000 sat"]);
+    }
+
+    #[test]
+    fn values_have_their_currency() {
+        for (minor, code, words) in [
+            (1_000_000, Some("chf"), "10,000.00 CHF"),
+            (5, Some("chf"), "0.05 CHF"),
+            (1_234_567, Some("jpy"), "1,234,567 JPY"),
+            (1_234_567, Some("kwd"), "1,234.567 KWD"),
+            (1_000, Some("gold"), "1,000 minor units of gold"),
+            (1_000, None, "1,000 minor units"),
+        ] {
+            let code = code.map(|code| Name::new(code).unwrap());
+            assert_eq!(value(Value(minor), code.as_ref()), words);
+        }
     }
 
     #[test]

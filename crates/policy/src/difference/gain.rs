@@ -240,14 +240,12 @@ impl Judge<'_> {
             }),
             Aspect::Velocity => {
                 let limits: Vec<String> =
-                    facts.flat_map(|fact| words::velocity(&fact.rule.require)).collect();
+                    facts.flat_map(|fact| words::velocity(&fact.rule.require, fact.currency)).collect();
                 if limits.is_empty() { "no limit".into() } else { limits.join(", ") }
             }
             Aspect::FeeBudget => {
                 let budgets = facts.filter_map(|fact| fact.rule.require.fee_budget);
-                let each =
-                    budgets.map(|b| format!("{} in {} s", words::sats(u128::from(b.fee_max.0)), b.window_s));
-                let each: Vec<String> = each.collect();
+                let each: Vec<String> = budgets.map(words::budget).collect();
                 if each.is_empty() { "no budget".into() } else { each.join(", ") }
             }
             Aspect::CoolDown => format!("{} s", cool_down(facts)),
