@@ -10,20 +10,29 @@
 //!   one policy does not provably ask for as strictly as the other is a difference; if no request was found
 //!   that shows it, it is undecided, and counts as looser.
 //!
+//! Beside that each rule is compared with the one of the same handle, and every parameter that became looser is
+//! told (`looser`): a path that more people fill does not hide that a delay is gone.
+//!
+//! All of it is worth so much work (`budget`). What is left when that is spent was not compared, and is told as such.
+//!
 //! Every request given as an example was decided under both policies, and shows what it stands for, unless the
 //! difference says that it is undecided. Two people for a payment, *de minimis* and what is not in a policy
 //! (freezes, ends, fees that a request allows) are the same under both.
 
+mod budget;
 mod catalog;
+mod checks;
 mod example;
 mod gain;
 mod governance;
 mod limits;
+mod looser;
+mod merge;
 mod people;
 mod region;
 mod split;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use custody::adoption::Standing;
 use custody::decide::Rulebook;
@@ -35,18 +44,19 @@ use custody::quorum::Groups;
 use custody::state::State;
 use serde::Serialize;
 
+pub use budget::WORK_LIMIT;
 pub use example::{Approver, Earlier, Example};
+pub use looser::Looser;
+pub use merge::NEIGHBOURS_LIMIT;
 pub use people::APPROVERS_LIMIT;
 pub use region::{Clients, Names, Ranges, Region, Worths};
 pub use split::LOOKS_LIMIT;
 
 use crate::words;
+use budget::Budget;
 use catalog::Catalog;
 use people::People;
 use split::Splitter;
-
-/// Most differences of one sort that are looked at for neighbours that are one: so many are read by nobody.
-pub const NEIGHBOURS_LIMIT: usize = 400;
 
 /// What two policies are compared for.
 #[derive(Clone)]
@@ -152,7 +162,7 @@ impl Aspect {
             Self::CoolDown => "cool-down".into(),
             Self::Delay => "delay".into(),
             Self::Validity => "validity of approvals".into(),
-            Self::TooIntricate => "too intricate to compare".into(),
+            Self::TooIntricate => "too intricate to compare: treat it as wider".into(),
             Self::Governance(kind) => format!("who carries {} documents", kind.word()),
             Self::GovernanceDelay(kind) => format!("delay of {} documents", kind.word()),
             Self::Administrators => "people who may govern".into(),
@@ -198,33 +208,49 @@ pub struct Differences {
     pub more: Vec<Difference>,
     /// The reverse.
     pub less: Vec<Difference>,
+    /// Rule by rule, what became looser.
+    pub looser: Vec<Looser>,
 }
 
 /// Compares a draft with the policy in force.
 pub fn difference(in_force: &Policy, draft: &Policy, ground: &Ground<'_>) -> Differences {
+    let budget = Budget::new(WORK_LIMIT);
+    let (mut found, all) = compared([in_force, draft], ground, &budget);
+    let all = merge::merged(all, &budget);
+    (found.more, found.less) = all.into_iter().partition(|found| found.direction == Direction::More);
+    found
+}
+
+/// What is found rule by rule, and the differences of both directions, neighbours apart.
+fn compared(policies: [&Policy; 2], ground: &Ground<'_>, budget: &Budget) -> (Differences, Vec<Difference>) {
     // Who is away today is back when the draft is in force.
     let standing = Standing(ground.groups);
     let Ground { assets, de_minimis, now, .. } = ground;
     let ground = &Ground { groups: &standing, assets: assets.clone(), de_minimis: *de_minimis, now: *now };
-    let policies = [in_force, draft];
     let catalog = Catalog::new(policies, ground.now);
-    let people = People::new(ground.groups);
+    let people = People::new(ground.groups, budget);
+    let looser = looser::looser(&catalog, &people);
+    let mut all = governance::governance(policies, &people);
     let books = policies.map(|policy| Rulebook::new(policy.clone()));
-    let judge = gain::Judge { catalog: &catalog, people: &people, ground, books };
+    let judge = gain::Judge { catalog: &catalog, people: &people, ground, budget, books };
     let mut splitter = Splitter::new(&catalog, ground.de_minimis);
     for kind in [RequestKind::Payment, RequestKind::Cancel] {
         splitter.split(catalog.whole(kind, ground), 0);
     }
-    let mut all: Vec<Difference> = splitter.cells.iter().flat_map(|cell| judge.look(cell)).collect();
-    all.extend(splitter.given_up.into_iter().flat_map(|cell| given_up(&cell.region)));
-    all = merged(all);
-    all.extend(governance::governance(policies, &people));
-    let (more, less) = all.into_iter().partition(|found| found.direction == Direction::More);
-    Differences { from: ground.now, assets: ground.assets.len(), more, less }
+    let mut given_up: BTreeSet<RequestKind> = splitter.given_up.iter().map(|cell| cell.region.kind).collect();
+    for cell in &splitter.cells {
+        match judge.look(cell) {
+            Some(found) => all.extend(found),
+            None => drop(given_up.insert(cell.region.kind)),
+        }
+    }
+    all.extend(given_up.into_iter().flat_map(|kind| not_compared(&catalog.whole(kind, ground).region)));
+    let (more, less) = (Vec::new(), Vec::new());
+    (Differences { from: ground.now, assets: ground.assets.len(), more, less, looser }, all)
 }
 
-/// What was not looked at could be anything.
-fn given_up(region: &Region) -> [Difference; 2] {
+/// What was not looked at could be anything, and anywhere.
+fn not_compared(region: &Region) -> [Difference; 2] {
     [Direction::More, Direction::Less].map(|direction| Difference {
         direction,
         aspect: Aspect::TooIntricate,
@@ -239,44 +265,10 @@ fn given_up(region: &Region) -> [Difference; 2] {
     })
 }
 
-/// Neighbours with the same difference as one.
-fn merged(all: Vec<Difference>) -> Vec<Difference> {
-    type Sort = (Direction, Aspect, bool, Vec<Name>, Vec<Name>, String, String);
-    let mut sorts: BTreeMap<Sort, Vec<Difference>> = BTreeMap::new();
-    for one in all {
-        let d = one.clone();
-        let sort = (d.direction, d.aspect, d.undecided, d.in_force, d.draft, d.before, d.after);
-        sorts.entry(sort).or_default().push(one);
-    }
-    let join = |mut left: Vec<Difference>| {
-        if left.len() > NEIGHBOURS_LIMIT {
-            return left;
-        }
-        let mut done = Vec::new();
-        while let Some(mut one) = left.pop() {
-            let joined = |other: &Difference| one.region.as_ref()?.joined(other.region.as_ref()?);
-            let found = left.iter().enumerate().find_map(|(i, other)| Some((i, joined(other)?)));
-            match found {
-                Some((i, region)) => {
-                    // What it was joined with may have other neighbours now.
-                    left.swap_remove(i);
-                    one.region = Some(region);
-                    left.push(one);
-                    left.append(&mut done);
-                }
-                None => done.push(one),
-            }
-        }
-        done.reverse();
-        done
-    };
-    sorts.into_values().flat_map(join).collect()
-}
-
 impl Differences {
     /// Whether both policies allow the same.
     pub fn is_empty(&self) -> bool {
-        self.more.is_empty() && self.less.is_empty()
+        self.more.is_empty() && self.less.is_empty() && self.looser.is_empty()
     }
 
     /// As plain text, a line for each and its example beneath.
@@ -289,15 +281,23 @@ impl Differences {
             for one in found {
                 let region =
                     one.region.as_ref().map(|r| format!(" {}:", words::region(r, self.from, self.assets)));
+                let (aspect, region) = (one.aspect.word(), region.unwrap_or_default());
+                if one.aspect == Aspect::TooIntricate {
+                    text.push_str(&format!("{title}:{region} {aspect}\n"));
+                    continue;
+                }
                 let undecided = if one.undecided { " (undecided, treat it as looser)" } else { "" };
-                let aspect = one.aspect.word();
-                text.push_str(&format!("{title}:{} {aspect}{undecided}\n", region.unwrap_or_default()));
+                text.push_str(&format!("{title}:{region} {aspect}{undecided}\n"));
                 text.push_str(&format!("  in force    {}{}\n", one.before, handles(&one.in_force)));
                 text.push_str(&format!("  draft       {}{}\n", one.after, handles(&one.draft)));
                 if !one.example.is_empty() {
                     text.push_str(&format!("  for example {}\n", one.example));
                 }
             }
+        }
+        for Looser { rule, parameter, before, after } in &self.looser {
+            text.push_str(&format!("looser: rule {rule}: {parameter}\n"));
+            text.push_str(&format!("  in force    {before}\n  draft       {after}\n"));
         }
         text
     }
@@ -311,32 +311,30 @@ fn handles(rules: &[Name]) -> String {
 mod tests {
     use super::*;
 
-    /// Differences in wallets of their own, with nothing else to tell them apart.
-    fn wallets(count: usize) -> Vec<Difference> {
-        let ground =
-            Ground { groups: &Nobody, assets: vec!["net:a/x:1".into()], de_minimis: Sats(0), now: 0 };
-        let policy = Policy::default();
-        let whole = Catalog::new([&policy, &policy], 0).whole(RequestKind::Payment, &ground).region;
-        let one = |i: usize| {
-            let name = Name::new(&format!("wallet-{i}")).unwrap();
-            let region = Region { wallets: Names::Only([name].into()), ..whole.clone() };
-            let [more, _] = given_up(&region);
-            more
-        };
-        (0..count).map(one).collect()
+    fn paying(amount: u64) -> Policy {
+        let mut policy = fixtures::policy_of(3, &[fixtures::rule()], 0);
+        policy.rules[0].require.amount_max = Sats(amount);
+        policy
     }
 
-    struct Nobody;
-
-    impl Groups for Nobody {
-        fn members(&self, _: &Name) -> Option<&[Name]> {
-            None
-        }
-    }
-
+    /// With exactly the work that it takes all is compared, and with less what is left says so.
     #[test]
-    fn neighbours_are_one_up_to_a_limit() {
-        assert_eq!(merged(wallets(NEIGHBOURS_LIMIT)).len(), 1);
-        assert_eq!(merged(wallets(NEIGHBOURS_LIMIT + 1)).len(), NEIGHBOURS_LIMIT + 1);
+    fn what_the_budget_leaves_is_too_intricate() {
+        let (old, new) = (paying(5), paying(6));
+        let genesis = fixtures::newest();
+        let state = State::new(genesis).unwrap();
+        let ground = Ground::of(&state, 0);
+        let look = |most: usize| {
+            let budget = Budget::new(most);
+            let (_, found) = compared([&old, &new], &ground, &budget);
+            (found.into_iter().map(|one| one.aspect).collect::<Vec<_>>(), budget.left())
+        };
+        let (found, left) = look(WORK_LIMIT);
+        assert_eq!(found, [Aspect::Granted(Why::Limit)]);
+        let work = WORK_LIMIT - left;
+        assert_eq!(look(work), (found.clone(), 0));
+        // Cancels come last; with nothing all is left, but for what stands in both alike.
+        assert_eq!(look(work - 1).0, [found[0], Aspect::TooIntricate, Aspect::TooIntricate]);
+        assert_eq!(look(0).0, [Aspect::TooIntricate; 4]);
     }
 }

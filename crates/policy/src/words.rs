@@ -1,6 +1,7 @@
 //! How a policy and what it speaks of are put into words.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use custody::document::{DestinationKind, Tier};
 use custody::effects::Sats;
@@ -63,7 +64,7 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
 }
 
 /// Words with commas, the first of many.
-fn cut(mut words: Vec<String>, comma: &str) -> String {
+pub(crate) fn cut(mut words: Vec<String>, comma: &str) -> String {
     let more = words.len().saturating_sub(SHOWN);
     words.truncate(SHOWN);
     let rest = if more > 0 { format!("{comma}and {more} more") } else { String::new() };
@@ -150,7 +151,7 @@ fn times(times: &Ranges, now: u64) -> Option<String> {
     }
 }
 
-fn destination(kind: DestinationKind) -> &'static str {
+pub(crate) fn destination(kind: DestinationKind) -> &'static str {
     match kind {
         DestinationKind::Own => "own",
         DestinationKind::Client => "client",
@@ -257,7 +258,7 @@ pub(crate) fn velocity(need: &Require, currency: Option<&Name>) -> Vec<String> {
 }
 
 /// A velocity limit.
-fn limit(limit: &Velocity, currency: Option<&Name>) -> String {
+pub(crate) fn limit(limit: &Velocity, currency: Option<&Name>) -> String {
     let mut most = Vec::new();
     most.extend(limit.amount_max.map(|max| sats(u128::from(max.0))));
     most.extend(limit.value_max.map(|max| value(max, currency)));
@@ -268,6 +269,28 @@ fn limit(limit: &Velocity, currency: Option<&Name>) -> String {
 /// A fee budget.
 pub(crate) fn budget(budget: Budget) -> String {
     format!("{} in {} s", sats(u128::from(budget.fee_max.0)), budget.window_s)
+}
+
+/// A kind of request.
+pub(crate) fn kind(kind: RequestKind) -> &'static str {
+    match kind {
+        RequestKind::Payment => "payment",
+        RequestKind::Cancel => "cancel",
+    }
+}
+
+/// A text that anybody may have written, on one line and with nothing in it that moves or hides what is beside it:
+/// all but ASCII is escaped, as TOML reads it.
+pub(crate) fn quoted(text: impl Display) -> String {
+    let mut out = String::from("\"");
+    for c in text.to_string().chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+        }
+    }
+    out + "\""
 }
 
 #[cfg(test)]
@@ -303,6 +326,11 @@ mod tests {
             let code = code.map(|code| Name::new(code).unwrap());
             assert_eq!(value(Value(minor), code.as_ref()), words);
         }
+    }
+
+    #[test]
+    fn what_anybody_wrote_stays_on_its_line() {
+        assert_eq!(quoted("a \"b\" \\ \n é \u{202e}"), r#""a \"b\" \\ \U0000000A \U000000E9 \U0000202E""#);
     }
 
     #[test]

@@ -18,6 +18,27 @@ pub(crate) struct Fact<'a> {
     pub(crate) open: Option<Ranges>,
     /// The currency of its values.
     pub(crate) currency: Option<&'a Name>,
+    /// How much work its paths are: seats, and one for each.
+    pub(crate) seats: usize,
+    /// How much work its limits are: the names of its scope for each of them.
+    pub(crate) names: usize,
+}
+
+impl<'a> Fact<'a> {
+    fn new(rule: &'a PolicyRule, open: Option<Ranges>, currency: Option<&'a Name>) -> Self {
+        let (when, need) = (&rule.when, &rule.require);
+        let lists = [&when.wallets, &when.clients].map(|list| list.as_ref().map_or(0, Vec::len));
+        let texts = [&when.networks, &when.assets].map(|list| list.as_ref().map_or(0, Vec::len));
+        let listed = lists.into_iter().chain(texts).fold(1, usize::saturating_add);
+        let paths = need.approvals.iter().map(|path| path.len().saturating_add(1));
+        Self {
+            rule,
+            open,
+            currency,
+            seats: paths.fold(1, usize::saturating_add),
+            names: listed.saturating_mul(need.velocity.len().saturating_add(1)),
+        }
+    }
 }
 
 /// A rule that covers a cell, as far as it was split.
@@ -86,7 +107,7 @@ impl<'a> Catalog<'a> {
                 let next = catalog.facts.len();
                 let index = *known.entry(key).or_insert(next);
                 if index == next {
-                    catalog.facts.push(Fact { rule, open, currency });
+                    catalog.facts.push(Fact::new(rule, open, currency));
                 }
                 handles.entry(index).or_default().push(rule.id.clone());
             }

@@ -10,6 +10,8 @@ use custody::name::Name;
 use custody::policy::Path;
 use custody::quorum::{Groups, people_of, seat, seated};
 
+use super::budget::Budget;
+
 /// Most sets of approvers, alike ones counted once, that are tried to compare what two policies ask for: five
 /// sorts of people for paths of two seats, three for four. Beyond it only the same paths are the same.
 pub const APPROVERS_LIMIT: usize = 10_000;
@@ -47,6 +49,10 @@ impl Need {
         self.paths.iter().map(move |path| path.iter().map(seats).collect())
     }
 
+    fn seats(&self) -> usize {
+        self.paths.iter().map(|path| path.len().saturating_add(1)).sum()
+    }
+
     /// Whether it follows from another whoever is in the groups: that allows no path that this does not.
     fn follows_from(&self, other: &Self) -> bool {
         self.least <= other.least
@@ -61,16 +67,25 @@ type Question = (Vec<Need>, Vec<Need>);
 /// The people of a deployment.
 pub(crate) struct People<'a> {
     pub(crate) groups: &'a dyn Groups,
+    budget: &'a Budget,
     known: RefCell<BTreeMap<Question, Implied>>,
 }
 
 impl<'a> People<'a> {
-    pub(crate) fn new(groups: &'a dyn Groups) -> Self {
-        Self { groups, known: RefCell::default() }
+    pub(crate) fn new(groups: &'a dyn Groups, budget: &'a Budget) -> Self {
+        Self { groups, budget, known: RefCell::default() }
     }
 
     /// Whether whatever set of approvers satisfies all of `ones` satisfies all of `others`.
     pub(crate) fn implies(&self, ones: &[Need], others: &[Need]) -> Implied {
+        if ones == others {
+            return Implied::Yes;
+        }
+        let [own, asked] = [ones, others].map(|needs| needs.iter().map(Need::seats).sum::<usize>());
+        // Paths are compared many times as fast as people are seated.
+        if !self.budget.takes(own.saturating_add(1).saturating_mul(asked.saturating_add(1)) / 32) {
+            return Implied::Unknown;
+        }
         if others.iter().all(|other| ones.iter().any(|one| other.follows_from(one))) {
             return Implied::Yes;
         }
@@ -98,9 +113,12 @@ impl<'a> People<'a> {
             let most = people.len().min(longest);
             (0..=most).flat_map(move |sum| (0..=sum).map(move |independent| (sum, independent))).collect()
         };
+        if self.budget.is_spent() {
+            return Implied::Unknown;
+        }
         let counts: Vec<Vec<(usize, usize)>> = sorts.iter().map(counts).collect();
         let count = counts.iter().fold(1usize, |all, one| all.saturating_mul(one.len()));
-        if count > APPROVERS_LIMIT {
+        if count > APPROVERS_LIMIT || !self.budget.takes(count.saturating_mul(sorts.len())) {
             return Implied::Unknown;
         }
         let mut sets: Vec<(usize, Vec<(usize, usize)>)> = vec![(0, Vec::new())];
@@ -123,11 +141,19 @@ impl<'a> People<'a> {
             };
             sorts.iter().zip(set).flat_map(of_sort).collect()
         };
-        let found = sets.into_iter().map(|(_, set)| approvers(set)).find(|set| {
-            ones.iter().all(|need| self.filled(need, set))
-                && !others.iter().all(|need| self.filled(need, set))
-        });
-        found.map_or(Implied::Yes, Implied::No)
+        let seats: usize = all().map(Need::seats).sum();
+        for (sum, set) in sets {
+            if !self.budget.takes(seats.saturating_mul(sum.saturating_add(1))) {
+                return Implied::Unknown;
+            }
+            let set = approvers(set);
+            if ones.iter().all(|need| self.filled(need, &set))
+                && !others.iter().all(|need| self.filled(need, &set))
+            {
+                return Implied::No(set);
+            }
+        }
+        Implied::Yes
     }
 
     /// People by which of the named groups they may fill seats of.
@@ -136,6 +162,9 @@ impl<'a> People<'a> {
             needs.flat_map(|need| need.paths.iter().flatten()).map(|(_, g)| g).collect();
         let members = groups.iter().filter_map(|group| self.groups.members(group));
         let people: BTreeSet<&Name> = members.flatten().collect();
+        if !self.budget.takes(people.len().saturating_mul(groups.len())) {
+            return Vec::new();
+        }
         let mut sorts: BTreeMap<Vec<bool>, Vec<Name>> = BTreeMap::new();
         for person in people {
             let sort: Vec<bool> = groups.iter().map(|group| self.groups.sits(person, group)).collect();

@@ -136,6 +136,15 @@ impl Ranges {
         after.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|(_, last)| number <= *last)
     }
 
+    /// Whether all of these are in one of those.
+    pub(crate) fn is_within(&self, others: &Self) -> bool {
+        let within = |(first, last): &(u128, u128)| {
+            let after = others.0.partition_point(|(start, _)| start <= first);
+            after.checked_sub(1).and_then(|i| others.0.get(i)).is_some_and(|(_, end)| last <= end)
+        };
+        self.0.iter().all(within)
+    }
+
     pub(crate) fn first(&self) -> Option<u128> {
         self.0.first().map(|(first, _)| *first)
     }
@@ -256,26 +265,44 @@ impl Region {
             && self.de_minimis.contains(&small)
     }
 
+    /// How many names and ranges it has, which is the work of looking at it.
+    pub(crate) fn size(&self) -> usize {
+        let names = |names: &Names| match names {
+            Names::Only(names) | Names::Except(names) => names.len(),
+        };
+        let ranges = self.worths.values().map(|worths| worths.known.0.len());
+        let sizes =
+            [names(&self.wallets), names(&self.clients.named), self.amounts.0.len(), self.times.0.len()];
+        sizes.into_iter().chain(ranges).fold(1, usize::saturating_add)
+    }
+
     /// Both together, if they differ in one set alone, so that the union is a product again.
     pub(crate) fn joined(&self, other: &Self) -> Option<Self> {
-        let (mut all, mut differ) = (self.clone(), 0u32);
-        macro_rules! join {
-            ($($field:ident)+) => {$(
-                if self.$field != other.$field {
-                    differ += 1;
-                    all.$field = Join::join(vec![self.$field.clone(), other.$field.clone()]);
-                }
-            )+};
+        macro_rules! sets {
+            ($($field:ident)+) => {
+                (
+                    [$(self.$field != other.$field),+].into_iter().filter(|differs| *differs).count(),
+                    |all: &mut Self| {$(
+                        if self.$field != other.$field {
+                            all.$field = Join::join(vec![self.$field.clone(), other.$field.clone()]);
+                        }
+                    )+},
+                )
+            };
         }
-        join!(assets wallets tiers clients destinations amounts times de_minimis);
-        for (currency, worths) in &mut all.worths {
-            let others = other.worths.get(currency)?;
-            if worths != others {
-                differ += 1;
-                *worths = Worths::join(vec![worths.clone(), others.clone()]);
+        let (sets, join) = sets!(assets wallets tiers clients destinations amounts times de_minimis);
+        let worths = self.worths.iter().filter(|(currency, own)| other.worths.get(*currency) != Some(*own));
+        let same = self.kind == other.kind && self.worths.keys().eq(other.worths.keys());
+        if !same || sets.saturating_add(worths.count()) > 1 {
+            return None;
+        }
+        let mut all = self.clone();
+        join(&mut all);
+        for (own, others) in all.worths.values_mut().zip(other.worths.values()) {
+            if own != others {
+                *own = Worths::join(vec![own.clone(), others.clone()]);
             }
         }
-        let same = self.kind == other.kind && self.worths.len() == other.worths.len();
-        (same && differ <= 1).then_some(all)
+        Some(all)
     }
 }

@@ -5,4 +5,5 @@ mod choices;
 mod compared;
 mod differences;
 mod explained;
+mod looser;
 mod replayed;
