@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::text::{DESTINATIONS, KINDS, PER, TIERS};
 use crate::units::{write_sats, write_seconds, write_value};
+use crate::words::{quoted, week};
 
 /// Open times of a calendar on one line.
 const SPANS_PER_LINE: usize = 4;
@@ -42,10 +43,6 @@ pub fn toml(policy: &Policy) -> String {
 struct File {
     out: String,
     currency: Option<String>,
-}
-
-fn quoted(text: impl Display) -> String {
-    toml::Value::String(text.to_string()).to_string()
 }
 
 fn list<T>(items: &[T], write: impl FnMut(&T) -> String) -> String {
@@ -176,6 +173,12 @@ impl File {
             shown.map_or_else(|| time.to_string(), |shown| format!("{time} # {shown}"))
         };
         self.header(format!("[calendars.{id}]"));
+        // The zone is a label: what is open is what stands below.
+        let spans = calendar.open.iter().filter(|(_, length)| *length > 0);
+        let spans: Vec<(u128, u128)> = spans
+            .map(|(start, length)| (u128::from(*start), u128::from(start.saturating_add(length - 1))))
+            .collect();
+        let _ = writeln!(self.out, "# open in UTC: {}", week(spans.iter()));
         self.field("zone", quoted(&calendar.zone));
         self.field("from", second(calendar.from));
         self.field("until", second(calendar.until));

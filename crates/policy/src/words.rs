@@ -114,7 +114,7 @@ fn worths(currency: &Name, worths: &Worths) -> Option<String> {
 }
 
 /// The hours of the week, in UTC, in which times begin and end, those that are the same once.
-fn week<'a>(times: impl Iterator<Item = &'a (u128, u128)>) -> String {
+pub(crate) fn week<'a>(times: impl Iterator<Item = &'a (u128, u128)>) -> String {
     let mut hours: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (first, last) in times {
         let clock = |second: u128| format!("{:02}:{:02}", second / 3600 % 24, second / 60 % 60);

@@ -122,12 +122,8 @@ fn governance() -> impl Strategy<Value = BTreeMap<Kind, Governance>> {
 
 fn calendar() -> impl Strategy<Value = Calendar> {
     let open = vec((INTEGERS, INTEGERS), 0..9);
-    ("\\PC{0,12}", INTEGERS, INTEGERS, open).prop_map(|(zone, from, until, open)| Calendar {
-        zone,
-        from,
-        until,
-        open,
-    })
+    ("\\PC{0,12}|[\\x00-\\x7f]{0,6}", INTEGERS, INTEGERS, open)
+        .prop_map(|(zone, from, until, open)| Calendar { zone, from, until, open })
 }
 
 prop_compose! {
@@ -172,6 +168,30 @@ fn the_examples_read_back_with_their_calendars() {
         // What all kinds have stands there once.
         assert!(printed.matches("[governance.").count() <= 3, "{printed}");
     }
+}
+
+/// Text of a proposal pretends to be no other line of it, and is not turned round.
+#[test]
+fn what_anybody_wrote_stays_on_its_line() {
+    let mut policy = fixtures::full_policy(0);
+    let other = "x\r\n[[rules]]\nid = \"harmless\"\u{202e}";
+    policy.rules[1].when.networks = Some(vec![other.into()]);
+    policy.calendars.values_mut().for_each(|calendar| calendar.zone = other.into());
+    let text = toml(&policy);
+    assert_eq!(text.lines().filter(|line| line.starts_with("[[rules]]")).count(), 2, "{text}");
+    let plain = |c: char| c == '\n' || (' '..='~').contains(&c) || "–".contains(c);
+    assert!(text.chars().all(plain), "{text}");
+    assert_eq!(parse(&text).unwrap().policy, policy);
+}
+
+/// The zone is a label, so what is open is said beside it, by weekday.
+#[test]
+fn a_calendar_says_when_it_is_open() {
+    let policy = parse(include_str!("../../../examples/policies/retail-custodian.toml")).unwrap().policy;
+    let day = "06:00–16:00, 07:00–17:00";
+    let week = ["Mon", "Tue", "Wed", "Thu", "Fri"].map(|weekday| format!("{weekday} {day}")).join("; ");
+    let line = format!("[calendars.office]\n# open in UTC: {week}\nzone = \"Europe/Zurich\"\n");
+    assert!(toml(&policy).contains(&line), "{}", toml(&policy));
 }
 
 /// What a person reads is what a person would have written.
