@@ -1,12 +1,13 @@
 //! The policies of `examples/policies`: each is read, would be adopted, and decides as it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use custody::decide::Rulebook;
 use custody::document::{DestinationKind, Document, Tier};
 use custody::effects::Sats;
 use custody::name::Name;
-use custody::policy::RequestKind;
+use custody::policy::{PolicyRule, RequestKind};
+use custody::quorum::people_of;
 use custody::rates::{Rate, Value};
 use custody::rule::Rule;
 use custody::state::Owner;
@@ -51,6 +52,36 @@ impl Example {
         // 80,000 of either currency for a bitcoin.
         trial.rate = currency.map(|c| (c, Rate { value: Value(8_000_000), per: Value(BTC.into()) }));
         trial
+    }
+
+    /// A cancel that these people approved.
+    fn cancel(&self, people: &[&str]) -> Trial {
+        let mut cancel = self.pays(0, people);
+        let subject = &mut cancel.ask.charge.subject;
+        (subject.kind, subject.destinations) = (RequestKind::Cancel, BTreeSet::new());
+        (cancel.ask.charge.paid, cancel.ask.cooled_s) = (BTreeMap::new(), BTreeMap::new());
+        cancel
+    }
+
+    /// These people take back whatever was paid, while a rate holds or not, on a holiday too; fewer do not.
+    fn cancels(&self, people: &[&str]) {
+        for (tier, client) in [(Tier::Hot, None), (Tier::Warm, Some(name("zoe")))] {
+            let mut cancel = self.cancel(people);
+            cancel.ask.charge.subject.tier = tier;
+            cancel.ask.charge.subject.client = client;
+            self.allows(&cancel, &["cancels"]);
+            cancel.rate = None;
+            cancel.ask.time += 23 * DAY;
+            cancel.ask.approvals.values_mut().for_each(|given| given.at += 23 * DAY);
+            self.allows(&cancel, &["cancels"]);
+        }
+        self.denies(&self.cancel(&people[1..]), Rule::PolicyApprovals);
+        // No payment passes with fewer people.
+        let fewest = |rule: &&PolicyRule| rule.require.approvals.iter().map(people_of).min();
+        let rules = &self.file.policy.rules;
+        let (cancels, payments): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.id == name("cancels"));
+        let [cancels, payments] = [cancels, payments].map(|rules| rules.iter().filter_map(fewest).min());
+        assert!(cancels.unwrap() <= payments.unwrap() && payments.unwrap() as usize >= people.len());
     }
 
     fn allows(&self, trial: &Trial, by: &[&str]) {
@@ -115,11 +146,13 @@ fn small_treasury() {
     let mut both = it.pays(10_000, &two);
     both.ask.de_minimis_left = Sats(0);
     it.allows(&both, &["petty"]);
-    let mut cancel = it.pays(0, &two);
-    cancel.ask.charge.subject.kind = RequestKind::Cancel;
-    cancel.ask.charge.subject.destinations.clear();
-    (cancel.ask.charge.paid, cancel.ask.cooled_s) = (BTreeMap::new(), BTreeMap::new());
-    it.allows(&cancel, &["cancels"]);
+    it.cancels(&["alice"]);
+    // With de minimis used up that takes two as well.
+    let mut late = it.cancel(&["alice"]);
+    late.ask.de_minimis_left = Sats(0);
+    it.denies(&late, Rule::TwoPeople);
+    late.approve(name("bob"), HOUR, true);
+    it.allows(&late, &["cancels"]);
 }
 
 #[test]
@@ -127,6 +160,8 @@ fn retail_custodian() {
     let text = include_str!("../../../examples/policies/retail-custodian.toml");
     let mut it = Example::read(text, "pool", "dave", DestinationKind::Client);
     it.is_adopted();
+    it.cancels(&["alice", "bob"]);
+    it.cancels(&["alice", "erin"]);
     let client = |mut trial: Trial| {
         trial.ask.charge.subject.client = Some(name("zoe"));
         trial
@@ -180,6 +215,7 @@ fn institutional_bank() {
     let text = include_str!("../../../examples/policies/institutional-bank.toml");
     let mut it = Example::read(text, "mandate-7", "tom", DestinationKind::Own);
     it.is_adopted();
+    it.cancels(&["anna", "adam"]);
     let two = ["anna", "adam"];
     it.allows(&it.pays(10 * BTC, &two), &["house-limits"]);
     it.denies(&it.pays(10 * BTC, &["anna", "rita"]), Rule::PolicyApprovals);
@@ -225,6 +261,8 @@ fn exchange_hot_wallet() {
     let text = include_str!("../../../examples/policies/exchange-hot-wallet.toml");
     let mut it = Example::read(text, "hot-1", "sid", DestinationKind::Client);
     it.is_adopted();
+    it.cancels(&["sam", "sue"]);
+    it.cancels(&["sam", "tara"]);
     let asked = |it: &Example, amount, people: &[&str]| {
         let mut trial = it.pays(amount, &[]);
         trial.ask.charge.initiator = Owner::Machine(name("gateway"));
@@ -271,6 +309,7 @@ fn cold_storage() {
     let text = include_str!("../../../examples/policies/cold-storage.toml");
     let mut it = Example::read(text, "reserve", "klara", DestinationKind::Own);
     it.is_adopted();
+    it.cancels(&["kai", "kim"]);
     let moves = |it: &Example, amount, ago| {
         let mut trial = it.pays(amount, &[]);
         trial.ask.charge.subject.tier = Tier::Warm;
@@ -296,6 +335,12 @@ fn cold_storage() {
     // Lunch, 12:00 to 13:30 in Zurich.
     it.at = MORNING + HOUR;
     it.denies(&moves(&it, BTC, DAY), Rule::PolicyHours);
+    // The day before Ascension Day 2027 at ten in summer, that day, and those of 2028 and of the Confederation.
+    for (days, open) in [(154, true), (155, false), (540, false), (608, false), (609, true)] {
+        it.at = MORNING + days * DAY - 2 * HOUR;
+        let trial = moves(&it, BTC, DAY);
+        if open { it.allows(&trial, &["reserves"]) } else { it.denies(&trial, Rule::PolicyHours) }
+    }
     it.at = MORNING;
     it.kind = DestinationKind::Counterparty;
     it.denies(&moves(&it, BTC, DAY), Rule::PolicyScope);
@@ -306,6 +351,8 @@ fn proprietary_desk() {
     let text = include_str!("../../../examples/policies/proprietary-desk.toml");
     let mut it = Example::read(text, "desk", "tom", DestinationKind::Counterparty);
     it.is_adopted();
+    it.cancels(&["anna", "adam"]);
+    it.cancels(&["anna", "rita"]);
     let two = ["anna", "adam"];
     it.denies(&it.pays(5 * BTC, &two), Rule::PolicyHours);
     // 03:59 in New York is still the evening before; so is Monday 01:00, and Saturday 21:00 is not.
@@ -321,7 +368,7 @@ fn proprietary_desk() {
     it.at = MORNING + 5 * HOUR;
     // 6.25 bitcoin are 500,000 usd.
     it.denies(&it.pays(6_250_000 * 100, &two), Rule::PolicyApprovals);
-    it.allows(&it.pays(6_250_000 * 100, &["anna", "rita"]), &["venues", "evening"]);
+    it.allows(&it.pays(6_250_000 * 100, &["anna", "rita"]), &["venues", "large"]);
     it.denies(&it.pays(38 * BTC, &["anna", "rita"]), Rule::PolicyValue);
     let mut exposure = it.pays(30 * BTC, &["anna", "rita"]);
     exposure.paid_before(HOUR);
