@@ -14,7 +14,7 @@ use custody::policy::Policy;
 use custody::quorum::Groups;
 use custody::rule_set::NEWEST;
 use custody::statement::ENVELOPE_LIMIT_BYTES;
-use policy::ground::warnings;
+use policy::ground::{Assumed, warnings};
 use policy::text::{PolicyFile, parse};
 use serde::Serialize;
 
@@ -44,6 +44,8 @@ struct Checked {
     rule_set: u32,
     /// Whose groups and numbers it was checked against.
     against: String,
+    /// Where the file assumes something else than what it was checked against.
+    differs: Vec<String>,
     /// What is adopted and does nothing.
     warnings: Vec<String>,
 }
@@ -84,7 +86,8 @@ fn policy_in(path: &Path) -> Result<Policy> {
 
 fn check(global: &Global, path: &Path, genesis: Option<&Path>, against_log: bool) -> Result<()> {
     let PolicyFile { policy, assumed } = policy_file(path)?;
-    let (against, warnings) = if against_log {
+    let differs = |real: Assumed| assumed.as_ref().map(|own| own.differs_from(&real)).unwrap_or_default();
+    let (against, differs, warnings) = if against_log {
         let session = Session::open(global)?;
         let (state, genesis) = (session.replica.state(), session.genesis());
         adoptable(
@@ -95,15 +98,17 @@ fn check(global: &Global, path: &Path, genesis: Option<&Path>, against_log: bool
             &genesis.asset(),
             state.clock().rules,
         )?;
-        (format!("what is in force at height {}", state.clock().height), warnings(&policy, state))
+        let against = format!("what is in force at height {}", state.clock().height);
+        (against, differs(Assumed::in_force(state)), warnings(&policy, state))
     } else if let Some(file) = genesis {
         let genesis = Genesis::parse(&read(file)?).map_err(|e| Failure::content(file, e))?;
         let (network, asset) = (&genesis.network, genesis.asset());
         adoptable(&policy, &genesis, genesis.de_minimis, network, &asset, genesis.rules)?;
-        (format!("the genesis in {}", file.display()), warnings(&policy, &genesis))
-    } else if let Some(assumed) = assumed {
-        adoptable(&policy, &assumed, assumed.de_minimis, &assumed.network, &assumed.asset(), NEWEST)?;
-        (format!("the groups in {}", path.display()), warnings(&policy, &assumed))
+        let against = format!("the genesis in {}", file.display());
+        (against, differs(Assumed::at_genesis(&genesis)), warnings(&policy, &genesis))
+    } else if let Some(assumed) = &assumed {
+        adoptable(&policy, assumed, assumed.de_minimis, &assumed.network, &assumed.asset(), NEWEST)?;
+        (format!("the groups in {}", path.display()), Vec::new(), warnings(&policy, assumed))
     } else {
         let next = "write [groups] into it, or give --genesis FILE or --against-log";
         return Err(Failure::usage("the file says nothing of who is in which group", next));
@@ -115,12 +120,14 @@ fn check(global: &Global, path: &Path, genesis: Option<&Path>, against_log: bool
         let what = format!("a document of {bytes} bytes: an envelope holds {DOCUMENT_LIMIT_BYTES}");
         return Err(Failure::usage(what, "make fewer rules, or shorter calendars"));
     }
-    let checked = Checked { document: document.hash(), bytes, rules, calendars, rule_set, against, warnings };
+    let checked =
+        Checked { document: document.hash(), bytes, rules, calendars, rule_set, against, differs, warnings };
     let mut text = format!(
         "sound       {rules} rules, {calendars} calendars, as of rule set {rule_set}\nagainst     {}\n\
          document    {bytes} of {DOCUMENT_LIMIT_BYTES} bytes, hash {}\n",
         checked.against, checked.document
     );
+    checked.differs.iter().for_each(|differs| text.push_str(&format!("differs     {differs}\n")));
     checked.warnings.iter().for_each(|warning| text.push_str(&format!("warning     {warning}\n")));
     emit(global, &text, &checked)
 }
