@@ -273,7 +273,7 @@ fn documents_are_shown_with_what_changes() {
     wide.require.approvals = vec![path(&[(2, "approvers")]), path(&[(1, "approvers"), (1, "admins")])];
     let id = world.propose("bob", Document::Policy(policy(&[wide], 0))).unwrap();
     let view = shown(&world, &id, &Labels::default());
-    assert_eq!(lines(&view, "rule"), ["payments: every payment"]);
+    assert_eq!(lines(&view, "rule"), ["payments: every payment and cancel"]);
     let changes = lines(&view, "");
     let needs = "needs 2 of approvers, or 1 of approvers and 1 of admins";
     assert!(changes.contains(&needs.to_owned()), "{changes:?}");
