@@ -81,8 +81,8 @@ pub struct Register {
     last_at: u64,
     sets: BTreeMap<Hash, SetState>,
     drills: Vec<Hash>,
-    /// Drills of freezes, by the freeze.
-    freeze_drills: BTreeMap<Hash, FreezeDrill>,
+    /// Drills of freezes, as they were entered.
+    freeze_drills: Vec<FreezeDrill>,
     reviews: BTreeMap<Document, u64>,
     /// Every challenge, by its hash.
     challenges: BTreeMap<Hash, Asked>,
@@ -139,7 +139,7 @@ impl Register {
             last_at: 0,
             sets: BTreeMap::new(),
             drills: Vec::new(),
-            freeze_drills: BTreeMap::new(),
+            freeze_drills: Vec::new(),
             reviews: BTreeMap::new(),
             challenges: BTreeMap::new(),
         }

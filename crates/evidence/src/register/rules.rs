@@ -383,8 +383,11 @@ impl Register {
         if drill.sent_at > at {
             return Err(RegisterError::Later);
         }
-        let twice = self.freeze_drills.insert(drill.freeze, drill.clone()).is_some();
-        if twice { Err(RegisterError::Twice(format!("the drill {}", drill.freeze))) } else { Ok(()) }
+        if self.freeze_drills.iter().any(|known| known.freeze == drill.freeze) {
+            return Err(RegisterError::Twice(format!("the drill {}", drill.freeze)));
+        }
+        self.freeze_drills.push(drill.clone());
+        Ok(())
     }
 
     fn drill(&mut self, drill: &Drill, at: u64) -> Done {

@@ -177,18 +177,12 @@ impl Register {
                 (None, None) => {}
             }
         }
-        let newest = |passed: bool| {
-            let all = self.freeze_drills.values().filter(|drill| drill.frozen == passed);
-            all.map(|drill| drill.sent_at).max()
-        };
-        if !self.freeze_drills.is_empty() {
+        if let Some(last) = self.freeze_drills.last() {
             let row = Row::new("OPS-18", "freeze", None, "freeze rehearsed");
-            let (passed, failed) = (newest(true), newest(false));
-            let row = passed
-                .map(|at| at.saturating_add(intervals.drill_s))
-                .map_or(row.clone(), |due| row.due(due, now));
-            let why = failed.filter(|_| failed >= passed).map(|_| "the last drill did not freeze".to_owned());
-            rows.push(row.failed(why));
+            let passed = self.freeze_drills.iter().filter(|drill| drill.frozen).map(|drill| drill.sent_at);
+            let due = passed.max().map(|at| at.saturating_add(intervals.drill_s));
+            let row = due.map_or(row.clone(), |due| row.due(due, now));
+            rows.push(row.failed((!last.frozen).then(|| "the last drill did not freeze".to_owned())));
         }
         rows.sort_by(|a, b| (a.requirement, &a.set, a.component).cmp(&(b.requirement, &b.set, b.component)));
         rows

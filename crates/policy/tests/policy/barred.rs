@@ -134,7 +134,7 @@ fn the_earliest_time_is_within_the_lease_and_the_attestation() {
         assert_eq!(tried(&world, 1, &id, coin).is_ok(), until == 300);
     }
     let held = acme(|acme| {
-        acme.id = name("vault");
+        (acme.id, acme.address) = (name("vault"), regtest::address("vault"));
         (acme.kind, acme.third_party) = (DestinationKind::Own, Some(name("bank")));
     });
     for (until, earliest) in [(300, Earliest::NotBeforeEnd(now + 299)), (301, Earliest::At(now + 300))] {

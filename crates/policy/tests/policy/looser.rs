@@ -181,6 +181,6 @@ fn a_draft_that_is_made_to_be_too_much_is_given_up() {
         side.iter().filter(|one| one.aspect == Aspect::TooIntricate && one.undecided).count()
     };
     assert_eq!((given_up(&found.more), given_up(&found.less)), (1, 1));
-    let line = "allows more: payments: too intricate to compare: treat it as wider";
+    let line = "allows more: payments also to addresses that are not in the address book: too intricate to compare: treat it as wider";
     assert!(found.text().lines().any(|one| one == line));
 }
