@@ -7,6 +7,7 @@
 //! copy of its disk.
 
 mod record;
+mod town;
 mod weather;
 
 use std::cmp::Reverse;
@@ -21,6 +22,7 @@ use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
 use crate::deployment::{BEGIN_S, COSIGNERS, Deployment, name, secrets, vault};
 pub use record::{Record, Release, Released};
+pub use town::{ALL, PAIRS, Town};
 pub use weather::Weather;
 
 /// One running or stopped process of a co-signer.
@@ -32,6 +34,8 @@ struct Place {
     timers: BTreeMap<Timer, u64>,
     starts_at: u64,
     restored: bool,
+    /// How far its clock is ahead, milliseconds.
+    ahead_ms: i64,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +96,7 @@ impl Cluster {
             timers: BTreeMap::new(),
             starts_at: now_ms,
             restored: false,
+            ahead_ms: 0,
         };
         let places: Vec<Place> = (0..COSIGNERS.len()).chain(liars.iter().copied()).map(place).collect();
         // Twins never share a side: each of them talks to another part of the others.
@@ -173,16 +178,6 @@ impl Cluster {
             self.number += 1;
             let message = wire::encode(message).expect("a message");
             self.queue.push(Reverse(Delivery { at, number: self.number, place, from, message }));
-        }
-    }
-
-    /// Cuts the network at random, or heals it.
-    pub fn recut(&mut self, cut: bool, twins: bool) {
-        self.weather.cut = cut;
-        if cut && !twins {
-            for place in 0..self.side.len() {
-                self.side[place] = self.chance(2, 1);
-            }
         }
     }
 
@@ -274,7 +269,7 @@ impl Cluster {
         let mut cosigner = opened.unwrap_or_else(|e| panic!("{who} does not start from its own disk: {e}"));
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
-        let effects = cosigner.start(self.now_ms, self.places[place].restored, Hash(nonce));
+        let effects = cosigner.start(self.clock_ms(place), self.places[place].restored, Hash(nonce));
         self.places[place].cosigner = Some(cosigner);
         if self.carry_out(place, effects) {
             self.places[place].restored = false;
@@ -286,7 +281,7 @@ impl Cluster {
     }
 
     fn step(&mut self, place: usize, event: Event) {
-        let now = self.now_ms;
+        let now = self.clock_ms(place);
         let Some(mut cosigner) = self.places[place].cosigner.take() else { return };
         let effects = cosigner.step(now, event, &mut self.rng);
         self.places[place].cosigner = Some(cosigner);
