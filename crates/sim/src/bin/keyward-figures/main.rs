@@ -9,6 +9,7 @@
 
 mod applying;
 mod floor;
+mod freezing;
 mod host;
 mod payments;
 mod person;
@@ -34,6 +35,8 @@ struct Runs {
     together: usize,
     /// Signatures through processes when their rate is measured.
     sessions: usize,
+    /// Freezes of each way to the co-signers.
+    freezes: usize,
     /// Replays of each kind of statement.
     replays: usize,
     /// Payments from the last approval to the mempool.
@@ -51,6 +54,7 @@ impl Runs {
         over_the_wire: 100,
         together: 400,
         sessions: 300,
+        freezes: 40,
         replays: 9,
         payments: 40,
         openings: 9,
@@ -64,6 +68,7 @@ impl Runs {
         over_the_wire: 10,
         together: 50,
         sessions: 32,
+        freezes: 4,
         replays: 3,
         payments: 4,
         openings: 2,

@@ -12,7 +12,7 @@ use wire::message::FromCosigner;
 use crate::floor::{Bare, rate_of_all_cores, verifications_per_s};
 use crate::report::Times;
 use crate::signing::Library;
-use crate::{Failure, Runs, host, report};
+use crate::{Failure, Runs, freezing, host, report};
 
 /// Writes that follow from each other in one agreed batch, each durable before the next message leaves
 /// (P10): the proposer's value; another's proposal, before its prevote; the prevotes, before its
@@ -61,6 +61,7 @@ pub(crate) fn measure(runs: Runs) -> Result<Parts, Failure> {
     let batch = batches(&mut scene, &mut bare, runs)?;
     agreed_together(&mut scene, runs)?;
     let signature = signatures(&mut scene, &mut bare, runs)?;
+    freezing::measure(&mut scene, &mut bare, runs)?;
     host::memory("peak memory since, after these runs", &processes);
     Ok(Parts { batch, signature })
 }
