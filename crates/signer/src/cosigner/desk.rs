@@ -118,17 +118,10 @@ impl Desk {
     fn timely(&self, batch: &Batch) -> bool {
         let time = batch.tick.time;
         let near = time.abs_diff(self.now_s) <= TIMELY_S;
-        // A batch may repeat the time of the last Tick, whatever the own clock says.
-        let repeats = time == self.state.clock().time;
-        (near || repeats) && self.is_in_time(batch) && self.omits_nothing(batch)
-    }
-
-    /// Whether no entry had ended long ago by the own clock: in an idle log a hoarded statement would
-    /// otherwise count under the time of the last Tick.
-    fn is_in_time(&self, batch: &Batch) -> bool {
-        let end = |e: &Envelope| e.unverified().ok().and_then(|s| s.not_after);
-        let over = |end: u64| end.saturating_add(TIMELY_S) < self.now_s;
-        !batch.entries.iter().filter_map(end).any(over)
+        // A log whose last Tick lies ahead of the own clock goes on at that time. The time of one that lies behind
+        // is over: what is charged to it would be out of a window too early, and what had ended would count.
+        let ahead = time == self.state.clock().time && time > self.now_s;
+        (near || ahead) && self.omits_nothing(batch)
     }
 
     /// Whether every reduction that is held stands in the batch, or would not be applied after it: then its

@@ -2,6 +2,7 @@
 
 use custody::Blob;
 use custody::apply::DELAY_STEP_LIMIT_S;
+use custody::statement::Body;
 use fixtures::{DAY, destination};
 use signer::agreement::value_hash;
 use signer::cosigner::{DELAY_TICK_S, FRESH_S, TIMELY_S};
@@ -12,7 +13,8 @@ use sim::relay::{Cluster, Town, Weather};
 use wire::message::ToCosigner;
 
 use crate::{
-    COOL_DOWN_S, DELAY_S, OPEN_S, PAYMENT, SLACK_S, both, charged, pass, pass_until, pay, ready, refused,
+    COOL_DOWN_S, DELAY_S, FEE, LIMIT, OPEN_S, PAYMENT, SLACK_S, both, charged, pass, pass_until, pay, ready,
+    refused,
 };
 
 /// The pair that signs where it does not matter which.
@@ -50,13 +52,14 @@ fn no_delay_and_no_cool_down_runs_out_while_the_log_is_stopped() {
 
 /// Lets `s3` lead the next height with a batch of its own, whose time is made of the last one and that of the
 /// clocks, and vote for it. Says whether the others made it final. The process of `s3` does not run.
-fn led(town: &mut Town, hand: &Hand, time: impl Fn(u64, u64) -> u64) -> bool {
+fn led(town: &mut Town, hand: &Hand, time: impl Fn(u64, u64) -> u64, body: Option<Body>) -> bool {
     let next_second = town.cluster.now_s() + 1;
     pass_until(town, next_second);
+    let entries: Vec<_> = body.map(|body| town.write("server", body)).into_iter().collect();
     let clock = town.state().clock();
     let height = clock.height + 1;
     assert_eq!(hand.turn(height), 0);
-    let batch = town.world.batch(time(clock.time, town.cluster.now_s()), &[]);
+    let batch = town.world.batch(time(clock.time, town.cluster.now_s()), &entries);
     let value = Some(value_hash(&batch.bytes()));
     for to in ["s1", "s2", "w1"] {
         let votes = [Kind::Prevote, Kind::Precommit].map(|kind| hand.vote(to, height, 0, kind, value));
@@ -71,7 +74,18 @@ fn led(town: &mut Town, hand: &Hand, time: impl Fn(u64, u64) -> u64) -> bool {
     batches(&town.cluster).is_some_and(|b| b.0 == batch.bytes())
 }
 
-/// Moves the log to a height before one that the thief leads.
+/// The keys of `s3`, whose process runs no more.
+fn stolen(town: &mut Town) -> Hand {
+    town.cluster.kill(2, u64::MAX / 4);
+    town.near.remove(2);
+    hand(town)
+}
+
+fn hand(town: &Town) -> Hand {
+    Hand::new("s3", secrets("s3"), town.cluster.deployment.genesis.hash())
+}
+
+/// Moves the log to a height before one that `s3` leads.
 fn turn(town: &mut Town, hand: &Hand) {
     town.tick();
     while hand.turn(town.state().clock().height + 1) != 0 {
@@ -84,8 +98,9 @@ fn turn(town: &mut Town, hand: &Hand) {
 #[test]
 fn a_batch_of_another_time_gets_no_vote() {
     type Time = fn(u64, u64) -> u64;
-    let cases: [(&str, Time, bool); 6] = [
+    let cases: [(&str, Time, bool); 7] = [
         ("before the last one", |last, _| last - 1, false),
+        ("the last one again", |last, _| last, false),
         ("just after the last one", |last, _| last + 1, false),
         ("long ago by a second", |_, now| now - TIMELY_S - 1, false),
         ("a moment ago", |_, now| now - TIMELY_S, true),
@@ -93,14 +108,32 @@ fn a_batch_of_another_time_gets_no_vote() {
         ("early by a second", |_, now| now + TIMELY_S + 1, false),
     ];
     let (mut town, []) = ready(false, []);
-    let hand = Hand::new("s3", secrets("s3"), town.cluster.deployment.genesis.hash());
-    town.cluster.kill(2, u64::MAX / 4);
-    town.near.remove(2);
+    let hand = stolen(&mut town);
     for (what, time, voted) in cases {
         turn(&mut town, &hand);
         pass(&mut town, 1_200);
-        assert_eq!(led(&mut town, &hand, time), voted, "{what}");
+        assert_eq!(led(&mut town, &hand, time, None), voted, "{what}");
     }
+}
+
+/// P9, P24: nothing happened for a day, and then a payment comes in a batch that repeats the time of the last one.
+/// Charged to yesterday it would be out of the window in ten minutes, and the next one would leave beside it.
+#[test]
+fn no_payment_is_charged_to_a_day_that_is_over() {
+    let (mut town, [first, second]) = ready(false, [PAYMENT; 2]);
+    let hand = stolen(&mut town);
+    turn(&mut town, &hand);
+    pass(&mut town, DAY - 600);
+    let coin = town.coin(LIMIT * 2);
+    let draft = town.draft(first, coin, FEE);
+    let ask = Body::Authorise(town.world.authorise(&[first], &draft));
+    assert!(!led(&mut town, &hand, |last, _| last, Some(ask)), "a payment of yesterday");
+    let one = pay(&mut town, first).unwrap();
+    town.signed(one, PAIR).unwrap();
+    pass(&mut town, 1_200);
+    town.tick();
+    assert_eq!(pay(&mut town, second), refused("policy.velocity"));
+    assert_eq!(town.left(), [one].into());
 }
 
 /// P14: authorised while it is open, under a head that is still fresh when it closes.
@@ -165,6 +198,9 @@ fn one_clock_that_is_hours_off_moves_no_edge() {
         let charged_at = town.state().clock().time;
         town.signed(one, PAIR).unwrap();
         let edge = charged_at + DAY;
+        // What it would say first in an idle log is its own time, or the one of yesterday.
+        let s3 = hand(&town);
+        turn(&mut town, &s3);
         pass_until(&mut town, edge - SLACK_S - 10);
         every_turn(&mut town, |town| assert_eq!(pay(town, second), refused("policy.velocity")));
         pass_until(&mut town, edge + SLACK_S);
