@@ -94,7 +94,7 @@ impl Signed {
     /// Tries it against the log: the signature, the signer's standing, and all that the log asks of such a
     /// statement. Says whose key signed.
     pub(crate) fn admit(&self, view: &View) -> Result<Owner, Problem> {
-        let outcome = view.state.admit(&self.envelope, &view.decoder);
+        let outcome = view.state.admit(&self.envelope, view.state.clock().time, &view.decoder);
         let outcome = outcome.map_err(|refusal| Problem::refused(&refusal))?;
         if let Some(refusal) = outcome.rejected {
             return Err(Problem::refused(&refusal));

@@ -198,7 +198,8 @@ impl Draft {
     pub fn sign_if_accepted(self, replica: &Replica, key: &DeviceKey) -> Result<Signed, ActError> {
         let signed = self.sign(key)?;
         let envelope = custody::statement::Envelope::parse(&signed.envelope)?;
-        let outcome = replica.state().admit(&envelope, replica.decoder())?;
+        let state = replica.state();
+        let outcome = state.admit(&envelope, state.clock().time, replica.decoder())?;
         match outcome.rejected {
             None => Ok(signed),
             Some(refusal) => Err(refusal.into()),

@@ -187,13 +187,19 @@ impl State {
         self.forget_ripe();
     }
 
-    /// Whether a statement could be the next entry: what a proposer asks before it takes one in. What
-    /// is invalid only makes batches invalid; what would be rejected is still an entry.
+    /// Whether a statement could be the first entry of a batch of `time`, or of the log's if that is later: what a
+    /// proposer asks before it takes one in. A log that stood still since is judged as it will be, for hours and
+    /// windows go on. What is invalid only makes batches invalid; what would be rejected is still an entry.
     ///
     /// # Errors
     /// Why it would make a batch invalid.
-    pub fn admit(&self, envelope: &Envelope, decoder: &dyn Decoder) -> Result<Outcome, Refusal> {
-        self.clone().apply_entry(envelope, decoder)
+    pub fn admit(&self, envelope: &Envelope, time: u64, decoder: &dyn Decoder) -> Result<Outcome, Refusal> {
+        let mut next = self.clone();
+        if time > self.clock.time {
+            next.advance(&Tick { height: self.clock.height.saturating_add(1), state: self.hash(), time });
+            next.enter_into_force(decoder);
+        }
+        next.apply_entry(envelope, decoder)
     }
 
     /// Makes a valid batch at `time` of those entries that can be in one, reductions first. Returns

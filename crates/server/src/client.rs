@@ -15,7 +15,7 @@ use wire::message::{FromServer, ServerStatus, ToCosigner, ToServer};
 use wire::{Connection, Listener, MAX_FRAME_BYTES, WireError};
 
 use crate::bookkeeping::Tunnel;
-use crate::desk::{Core, Desk, News};
+use crate::desk::{Core, Desk, News, now_s};
 use crate::flow::FEE_RATE_LIMIT;
 use crate::node::Client;
 use crate::node::proofs::{self, Found};
@@ -129,7 +129,7 @@ fn submit(desk: &Desk, bytes: &Blob, labels: Vec<Label>) -> FromServer {
     let mut core = desk.core();
     // What nobody signed would take the place of what somebody did. Everything else may be refused now and
     // taken later, when the log has what it refers to.
-    match core.replica.state().admit(&envelope, core.replica.decoder()) {
+    match core.replica.state().admit(&envelope, now_s(), core.replica.decoder()) {
         Err(refusal) if refusal.rule == Rule::Signature => return refuse(refusal.rule.id(), refusal.why),
         Ok(_) | Err(_) => {}
     }

@@ -411,7 +411,7 @@ impl Desk {
         };
         let now = now_s().max(state.clock().time);
         let tried = self.keys.state(self.genesis, now, body.clone()).map_err(|e| e.to_string())?;
-        let outcome = state.admit(&tried, &decoder).map_err(|refusal| refusal.to_string())?;
+        let outcome = state.admit(&tried, now, &decoder).map_err(|refusal| refusal.to_string())?;
         match outcome.rejected {
             Some(refusal) => Err(refusal.to_string()),
             None => self.submit_own(body),
@@ -421,7 +421,7 @@ impl Desk {
     /// Drops what waits no more, and sends again what may be taken now.
     pub(crate) fn tend_pending(&self, core: &mut Core) {
         let Core { replica, pending, .. } = core;
-        let admits = |e: &Envelope| replica.state().admit(e, replica.decoder()).is_ok();
+        let admits = |e: &Envelope| replica.state().admit(e, now_s(), replica.decoder()).is_ok();
         pending.settle(replica.state(), now_s(), &self.names, admits);
         for envelope in pending.again(now_s(), admits) {
             self.send_statement(&envelope);

@@ -177,7 +177,7 @@ fn what_is_admitted_is_applied() {
     let mut world = World::open(fixtures::newest());
     for (who, body) in samples::statements(&mut world) {
         let envelope = world.sign(who, body);
-        let outcome = world.state.admit(&envelope, &world.decoder).unwrap();
+        let outcome = world.state.admit(&envelope, world.time, &world.decoder).unwrap();
         let batch = world.batch(world.time, std::slice::from_ref(&envelope));
         assert_eq!(world.clone().try_batch(&batch).unwrap(), [outcome]);
     }

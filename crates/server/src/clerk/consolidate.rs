@@ -282,7 +282,7 @@ fn sign(at: &At<'_>, keys: &Keys, request: Request) -> Result<(Envelope, Option<
     let now = at.now.max(at.state.clock().time);
     let wrong = |refusal: custody::rule::Refusal| Not::Wrong(refusal.to_string());
     let envelope = keys.state(at.desk.genesis(), now, Body::Request(request)).map_err(wrong)?;
-    let outcome = at.state.admit(&envelope, at.decoder).map_err(wrong)?;
+    let outcome = at.state.admit(&envelope, now, at.decoder).map_err(wrong)?;
     match outcome.rejected {
         Some(refusal) => Err(wrong(refusal)),
         None => {

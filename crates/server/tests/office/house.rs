@@ -102,7 +102,7 @@ impl Brain {
         let id = envelope.id();
         let end = envelope.unverified().unwrap().not_after;
         let known = self.world.state.consumed(&id, end);
-        let state = match self.world.state.admit(&envelope, &self.world.decoder) {
+        let state = match self.world.state.admit(&envelope, self.world.time, &self.world.decoder) {
             _ if known => ReceiptState::Consumed,
             Err(refusal) => ReceiptState::Refused { rule: refusal.rule.id().into(), why: refusal.why },
             Ok(_) => ReceiptState::Pending,

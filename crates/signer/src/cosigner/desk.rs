@@ -71,7 +71,7 @@ impl Desk {
 
     /// Whether a statement could be the next entry.
     pub(super) fn admit(&self, envelope: &Envelope) -> Result<Option<Refusal>, Refusal> {
-        self.state.admit(envelope, &self.decoder).map(|outcome| outcome.rejected)
+        self.state.admit(envelope, self.now_s, &self.decoder).map(|outcome| outcome.rejected)
     }
 
     /// The state after a batch, if it is valid on the state before.
@@ -90,11 +90,11 @@ impl Desk {
         self.state = next;
         self.judged.clear();
         self.wants_tick = false;
-        let (state, decoder) = (&self.state, &self.decoder);
+        let (state, decoder, now_s) = (&self.state, &self.decoder, self.now_s);
+        let admit = |envelope: &Envelope| state.admit(envelope, now_s, decoder);
         // What can be in no batch any more goes: consumed, ended, overtaken.
-        self.pending.retain(|_, envelope| state.admit(envelope, decoder).is_ok());
-        self.held
-            .retain(|_, envelope| matches!(state.admit(envelope, decoder), Ok(o) if o.rejected.is_none()));
+        self.pending.retain(|_, envelope| admit(envelope).is_ok());
+        self.held.retain(|_, envelope| matches!(admit(envelope), Ok(o) if o.rejected.is_none()));
     }
 
     /// What is in the way of a share leaving now, whatever it is for: a reduction that the log does not
@@ -135,7 +135,7 @@ impl Desk {
         }
         let Ok(after) = self.state.after_reductions(batch, &self.decoder) else { return false };
         let applies =
-            |envelope| matches!(after.admit(envelope, &self.decoder), Ok(o) if o.rejected.is_none());
+            |envelope| matches!(after.admit(envelope, 0, &self.decoder), Ok(o) if o.rejected.is_none());
         left_out.all(|(_, envelope)| !applies(envelope))
     }
 

@@ -187,6 +187,21 @@ fn what_is_kept_back_is_judged_again_when_it_would_leave() {
     assert_eq!(town.signed(kept, PAIR), both("P20.ended"));
 }
 
+/// What waits for an hour, or for room in a window, leaves also in a log that stood still meanwhile: whoever takes a
+/// statement in judges it at the time that its batch would have.
+#[test]
+fn what_waits_for_an_hour_leaves_in_an_idle_log() {
+    let (mut town, [first]) = ready(false, [PAYMENT]);
+    pass_until(&mut town, BEGIN_S + OPEN_S + SLACK_S);
+    town.tick();
+    assert_eq!(pay(&mut town, first), refused("policy.hours"));
+    let stood = town.state().clock().height;
+    pass_until(&mut town, BEGIN_S + DAY + SLACK_S);
+    assert_eq!(town.state().clock().height, stood, "nothing moved the log");
+    let payment = pay(&mut town, first).unwrap();
+    town.signed(payment, PAIR).unwrap();
+}
+
 /// The clock of one signer is hours off, and it goes on proposing, voting and signing: edges of windows and
 /// hours move by no more than the slack of the others' votes.
 #[test]
