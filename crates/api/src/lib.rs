@@ -32,3 +32,4 @@ pub use page::{PAGE_DEFAULT, PAGE_LIMIT};
 pub use problem::{Code, Fault};
 pub use router::{answer, openapi, router};
 pub use routes::recovery::{ENTRIES_BODY_LIMIT_BYTES, ENTRIES_LIMIT, ENTRIES_PAGE_BYTES};
+pub use time::rfc3339;

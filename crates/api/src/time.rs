@@ -10,7 +10,7 @@ const EPOCH_DAY: u64 = 719_468;
 const ERA_DAYS: u64 = 146_097;
 
 /// `2026-01-31T08:00:00Z`. Times after the year 9999 are written as its end.
-pub(crate) fn rfc3339(seconds: u64) -> String {
+pub fn rfc3339(seconds: u64) -> String {
     let seconds = seconds.min(END_S - 1);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Years that begin in March have their leap day at the end (Hinnant, "chrono-compatible low-level date

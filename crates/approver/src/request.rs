@@ -75,6 +75,8 @@ pub struct OutputView {
     pub changed: bool,
     /// What the address looks like, and is not.
     pub alike: Vec<String>,
+    /// Whether nothing was ever authorised to be paid there.
+    pub first: bool,
 }
 
 /// A policy rule that covers the request.
@@ -192,7 +194,7 @@ impl RequestView {
             at: time(record.at),
             state: state_of(state, record, now),
             end: time(request.end),
-            outputs: request.outputs.iter().map(|o| output(state, labels, o)).collect(),
+            outputs: request.outputs.iter().map(|o| output(state, labels, &id, o)).collect(),
             amount,
             fee_max: request.fee_max,
             fee_max_ppm: request.fee_max_ppm,
@@ -254,6 +256,9 @@ impl RequestView {
             for other in &output.alike {
                 page.row("  !", &format!("it looks like {other}, and is another: compare every character"));
             }
+            if output.first {
+                page.row("  !", "nothing was paid there before: a small payment first shows that it arrives");
+            }
             if output.changed {
                 page.row("  !", "the destination changed after this was asked: it cannot be paid");
             }
@@ -299,7 +304,17 @@ impl RequestView {
     }
 }
 
-fn output(state: &State, labels: &Labels, output: &RequestOutput) -> OutputView {
+/// Whether nothing but what this request asks for was ever authorised to be paid where an output goes.
+fn is_first(state: &State, id: &Hash, output: &RequestOutput) -> bool {
+    let paid = |(other, record): (&Hash, &RequestRecord)| {
+        let there =
+            |paid: &RequestOutput| (&paid.destination, paid.version) == (&output.destination, output.version);
+        other != id && !record.authorised.is_empty() && record.request.outputs.iter().any(there)
+    };
+    !state.requests().iter().any(paid)
+}
+
+fn output(state: &State, labels: &Labels, id: &Hash, output: &RequestOutput) -> OutputView {
     let found = state.document(Kind::Destination, output.destination.as_str());
     let destination = found.and_then(|d| match &d.document {
         Document::Destination(destination) => Some(destination),
@@ -313,6 +328,7 @@ fn output(state: &State, labels: &Labels, output: &RequestOutput) -> OutputView 
         address: payee.map(|(_, address)| plain(address)).unwrap_or_default(),
         amount: output.amount,
         changed: !state.is_as_asked(output),
+        first: is_first(state, id, output),
         alike: payee.map(|(_, address)| looks_like(state, address)).unwrap_or_default(),
     }
 }

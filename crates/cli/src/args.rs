@@ -1,5 +1,6 @@
 //! The command line.
 
+mod destinations;
 mod money;
 mod parse;
 mod policy;
@@ -12,13 +13,14 @@ use approver::Payee;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use custody::Hash;
-use custody::document::{DestinationKind, Grant, Model, Tier, WalletState};
+use custody::document::{Grant, Model, Tier, WalletState};
 use custody::effects::{Branch, OutPoint, Sats};
 use custody::name::Name;
 
 use crate::amount;
-use parse::{branch, grant, grouped_hash, hash, model, outpoint, tier, txid, wallet_state, whose};
+use parse::{branch, grant, grouped_hash, hash, model, outpoint, tier, txid, wallet_state};
 
+pub(crate) use destinations::{DenyList, Destination};
 pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
 };
@@ -131,9 +133,12 @@ pub(crate) enum Command {
         #[arg(long)]
         wallet: Option<Name>,
     },
-    /// Propose destinations
+    /// Propose destinations, and try them
     #[command(subcommand)]
     Destination(Destination),
+    /// Propose addresses that are not paid
+    #[command(subcommand)]
+    DenyList(DenyList),
     /// Propose wallets
     #[command(subcommand)]
     Wallet(Wallet),
@@ -373,25 +378,6 @@ pub(crate) enum Client {
     },
     /// List clients
     List,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Destination {
-    /// Propose an address that may be paid
-    Add {
-        /// Handle
-        #[arg(long)]
-        id: Name,
-        /// The address
-        #[arg(long)]
-        address: String,
-        /// Whose it is
-        #[arg(long, value_parser = whose, value_name = "own|client|counterparty")]
-        of: DestinationKind,
-        /// What people call it: only its salted hash stands in the log
-        #[arg(long)]
-        label: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,8 @@
 //! demand.
 
 mod common;
+#[path = "online/destinations.rs"]
+mod destinations;
 #[path = "online/money.rs"]
 mod money;
 #[path = "online/office.rs"]

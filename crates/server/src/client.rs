@@ -16,6 +16,7 @@ use wire::{Connection, Listener, MAX_FRAME_BYTES, WireError};
 
 use crate::bookkeeping::Tunnel;
 use crate::desk::{Core, Desk, News, now_s};
+use crate::due::due;
 use crate::flow::FEE_RATE_LIMIT;
 use crate::node::Client;
 use crate::node::proofs::{self, Found};
@@ -228,7 +229,8 @@ pub(crate) fn status(desk: &Desk) -> ServerStatus {
         balances_at: core.published.balances_at,
         alarms: {
             let known = core.alarms.list().into_iter().chain(core.published.books_problem.clone());
-            known.chain(core.published.recovery.iter().cloned()).collect()
+            let known = known.chain(core.published.recovery.iter().cloned());
+            known.chain(due(core.replica.state(), &core.published.balances, now_s())).collect()
         },
     }
 }

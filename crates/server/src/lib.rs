@@ -18,6 +18,7 @@ mod client;
 mod counter;
 mod desk;
 pub mod disk;
+mod due;
 pub mod flow;
 mod link;
 pub mod machine;

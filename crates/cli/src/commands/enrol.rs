@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use approver::Payee;
 use custody::document::{
     Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Wallet,
 };
@@ -11,13 +12,16 @@ use rand_core::OsRng;
 use serde::Serialize;
 
 use super::genesis::PersonFile;
-use super::{emit, propose, propose_in};
+use super::{emit, money, propose, propose_in};
 use crate::args;
-use crate::args::Global;
+use crate::args::{Global, Withdraw};
 use crate::failure::{Failure, Result};
 use crate::home::{Home, read_json, write, write_json};
 use crate::secret::{new_passphrase, nonce};
 use crate::session::Session;
+
+/// The note of a payment that tries a destination.
+const TEST_NOTE: &str = "test transfer";
 
 #[derive(Serialize)]
 struct Made {
@@ -106,10 +110,19 @@ pub(crate) fn client(global: &Global, id: Name, name: &str) -> Result<()> {
 }
 
 pub(crate) fn destination(global: &Global, command: args::Destination) -> Result<()> {
-    let args::Destination::Add { id, address, of, label: text } = command;
-    let label = label(&text);
-    let destination = Destination::new(id, of, address, label.commitment());
-    propose(global, Document::Destination(destination), &[label])
+    match command {
+        args::Destination::Add { id, address, of, label: text } => {
+            let label = label(&text);
+            let destination = Destination::new(id, of, address, label.commitment());
+            propose(global, Document::Destination(destination), &[label])
+        }
+        args::Destination::Test { id, wallet, client, amount, terms, again } => {
+            let to = vec![(Payee::Destination(id), amount)];
+            let note = Some(TEST_NOTE.to_owned());
+            let (external_id, dry_run) = (None, false);
+            money::withdraw(global, Withdraw { client, wallet, to, terms, external_id, note, again, dry_run })
+        }
+    }
 }
 
 pub(crate) fn wallet(global: &Global, command: args::Wallet) -> Result<()> {

@@ -5,6 +5,7 @@ mod anchors;
 mod ceremony;
 mod certificate;
 mod decide;
+mod deny;
 mod enrol;
 mod freeze;
 mod frozen;
@@ -64,6 +65,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Request(command) => request::run(global, command),
         Command::Reconcile { wallet } => money::reconcile(global, wallet.as_ref()),
         Command::Destination(command) => enrol::destination(global, command),
+        Command::DenyList(command) => deny::run(global, command),
         Command::Wallet(command) => enrol::wallet(global, command),
         Command::Ceremony(command) => ceremony::run(global, command),
         Command::Reshare(command) => reshare::run(global, command),

@@ -21,7 +21,7 @@ fn dog() -> Owner {
 }
 
 /// A deployment with clients `cat`, who has a tenth of a bitcoin, and `dog`, who has nothing.
-fn house() -> (Deployment, Arc<Office>) {
+pub(crate) fn house() -> (Deployment, Arc<Office>) {
     let deployment = Deployment::on(newest());
     deployment.world(|world| ["cat", "dog"].map(|id| world.adopt(client(id))));
     let office = Office::open(&deployment);

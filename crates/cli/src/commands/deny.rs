@@ -1,0 +1,190 @@
+//! `keyward deny-list import`: addresses that are not paid, from a file of somebody else, such as a list of sanctions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use custody::Hash;
+use custody::document::{Document, Kind};
+use custody::effects::Decoder;
+use custody::name::Name;
+use custody::records::{DENIED_LIMIT, DenyList};
+use custody::state::State;
+
+use super::propose_in;
+use crate::args::{DenyList as Command, Global};
+use crate::failure::{Failure, Result};
+use crate::home::read;
+use crate::session::Session;
+
+/// Proposes the lists of a file in place of those that are in force under this name. A list holds only so many
+/// addresses: what a file has more goes into `ID-2` and so on.
+pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
+    let Command::Import { id, file, skip_others } = command;
+    let bytes = read(&file)?;
+    let mut session = Session::online(global)?;
+    let decoder = session.replica.decoder();
+    let (addresses, others) = listed(&bytes, decoder, skip_others).map_err(|e| Failure::content(&file, e))?;
+    let source = Hash::sha256(&bytes);
+    eprintln!("file        SHA-256 {source}");
+    eprintln!("addresses   {}; {others} lines of no address of this network left out", addresses.len());
+    let lists = lists(session.replica.state(), &id, addresses).map_err(|e| Failure::content(&file, e))?;
+    if lists.is_empty() {
+        eprintln!("unchanged   what is in force under {id} says the same");
+    }
+    for (id, Change { addresses, added, removed }) in lists {
+        eprintln!("list        {id}: {added} added, {removed} removed");
+        let list = DenyList { id, source, addresses: addresses.into_iter().collect() };
+        propose_in(&mut session, Document::DenyList(list), &[])?;
+    }
+    Ok(())
+}
+
+/// The addresses of a file, and how many of its lines have none of this network: one a line, the first word of it.
+/// Empty lines and what follows `#` are remarks.
+fn listed(
+    bytes: &[u8],
+    decoder: &dyn Decoder,
+    skip_others: bool,
+) -> std::result::Result<(BTreeSet<String>, usize), String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| format!("it is no text in UTF-8: {e}"))?;
+    let mut found: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    let mut others = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split([',', ';', ' ', '\t', '"', '\r']).filter(|word| !word.is_empty());
+        let Some(word) = words.next() else { continue };
+        // One spelling of each: BIP-173 takes capitals as well.
+        let small = word.to_ascii_lowercase();
+        let both = [small.as_str(), word].map(|word| Some((decoder.address_script(word).ok()?, word)));
+        match both.into_iter().flatten().next() {
+            Some((script, word)) => {
+                found.insert(script, word.to_owned());
+            }
+            None if skip_others => others += 1,
+            None => {
+                let next = "--skip-others leaves out what is no address of this network";
+                return Err(format!("line {number}: {word:?} is no address of this network; {next}"));
+            }
+        }
+    }
+    Ok((found.into_values().collect(), others))
+}
+
+/// What a list becomes.
+#[derive(PartialEq, Eq, Debug)]
+struct Change {
+    addresses: BTreeSet<String>,
+    added: usize,
+    removed: usize,
+}
+
+/// The lists under a name that are no longer as the addresses are: each address stays in the list that has it, what
+/// is new goes where there is room. A list from which all are gone stays, empty: documents are never taken back.
+fn lists(
+    state: &State,
+    id: &Name,
+    addresses: BTreeSet<String>,
+) -> std::result::Result<Vec<(Name, Change)>, String> {
+    let name = |before: usize| match before {
+        0 => Ok(id.clone()),
+        before => format!("{id}-{}", before + 1).parse::<Name>(),
+    };
+    let mut left = addresses;
+    let mut all: Vec<(Name, BTreeSet<String>, BTreeSet<String>)> = Vec::new();
+    while let Some(found) = state.document(Kind::DenyList, name(all.len())?.as_str()) {
+        let Document::DenyList(list) = &found.document else { break };
+        let before: BTreeSet<String> = list.addresses.iter().cloned().collect();
+        let stay = before.intersection(&left).cloned().collect();
+        left.retain(|address| !before.contains(address));
+        all.push((list.id.clone(), before, stay));
+    }
+    all.iter_mut().for_each(|(_, _, after)| fill(after, &mut left));
+    while !left.is_empty() {
+        let mut after = BTreeSet::new();
+        fill(&mut after, &mut left);
+        all.push((name(all.len())?, BTreeSet::new(), after));
+    }
+    let changed = all.into_iter().filter(|(_, before, after)| before != after);
+    let change = |(name, before, after): (Name, BTreeSet<String>, BTreeSet<String>)| {
+        let (added, removed) = (after.difference(&before).count(), before.difference(&after).count());
+        (name, Change { addresses: after, added, removed })
+    };
+    Ok(changed.map(change).collect())
+}
+
+/// Moves as many as there is room for.
+fn fill(list: &mut BTreeSet<String>, left: &mut BTreeSet<String>) {
+    while list.len() < DENIED_LIMIT
+        && let Some(address) = left.pop_first()
+    {
+        list.insert(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fixtures::{World, name, newest, regtest};
+
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| regtest::address(name)).collect()
+    }
+
+    fn adopt(world: &mut World, changes: Vec<(Name, Change)>) {
+        for (id, Change { addresses, .. }) in changes {
+            let (source, addresses) = (Hash::sha256(b"a file"), addresses.into_iter().collect());
+            world.adopt(Document::DenyList(DenyList { id, source, addresses }));
+        }
+    }
+
+    #[test]
+    fn a_file_has_an_address_a_line() {
+        let world = World::open(newest());
+        let (one, two) = (regtest::address("one"), regtest::address("two"));
+        let capitals = two.to_ascii_uppercase();
+        let text = format!("# sanctions\n\n{one}, somebody; 2026-01-01\n\t\"{two}\"\r\n{capitals} # again\n");
+        let read = |text: &str, skip| listed(text.as_bytes(), &world.decoder, skip);
+        assert_eq!(read(&text, false), Ok((set(&["one", "two"]), 0)));
+        let foreign = format!("{text}0x8589427373d6d84e98730d7795d8f6f8731fda16\n");
+        let said = read(&foreign, false).unwrap_err();
+        assert!(said.starts_with("line 6: \"0x8589427373d6d84e98730d7795d8f6f8731fda16\""), "{said}");
+        assert_eq!(read(&foreign, true), Ok((set(&["one", "two"]), 1)));
+        assert!(listed(b"\xff", &world.decoder, true).unwrap_err().contains("UTF-8"));
+    }
+
+    #[test]
+    fn a_list_changes_by_what_the_file_changed() {
+        let mut world = World::open(newest());
+        let first = lists(&world.state, &name("un"), set(&["a", "b"])).unwrap();
+        assert_eq!(first.iter().map(|(id, c)| (id.as_str(), c.added)).collect::<Vec<_>>(), [("un", 2)]);
+        adopt(&mut world, first);
+        assert!(lists(&world.state, &name("un"), set(&["a", "b"])).unwrap().is_empty());
+        let next = lists(&world.state, &name("un"), set(&["b", "c"])).unwrap();
+        assert_eq!((next[0].1.added, next[0].1.removed), (1, 1));
+        adopt(&mut world, next);
+        // None left: the list stays, and stops nothing.
+        let none = lists(&world.state, &name("un"), BTreeSet::new()).unwrap();
+        adopt(&mut world, none);
+        let found = &world.state.document(Kind::DenyList, "un").unwrap().document;
+        assert!(matches!(found, Document::DenyList(list) if list.addresses.is_empty()));
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_into_a_second_list_and_stays_there() {
+        let mut world = World::open(newest());
+        let many: Vec<String> = (0..=DENIED_LIMIT).map(|i| format!("d-{i}")).collect();
+        let mut many = set(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let first = lists(&world.state, &name("un"), many.clone()).unwrap();
+        let sizes = |changes: &[(Name, Change)]| -> Vec<(String, usize)> {
+            changes.iter().map(|(id, change)| (id.to_string(), change.addresses.len())).collect()
+        };
+        assert_eq!(sizes(&first), [("un".into(), DENIED_LIMIT), ("un-2".into(), 1)]);
+        adopt(&mut world, first);
+        // One of the first list is gone, a new one takes its room; the second is as it was.
+        many.pop_first();
+        many.extend(set(&["new"]));
+        let next = lists(&world.state, &name("un"), many).unwrap();
+        assert_eq!(sizes(&next), [("un".into(), DENIED_LIMIT)]);
+        assert_eq!((next[0].1.added, next[0].1.removed), (1, 1));
+    }
+}
