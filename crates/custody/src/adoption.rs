@@ -389,6 +389,13 @@ impl Rulebook {
             if subject.amount > most {
                 return Some(format!("rule {} lets at most {most} pass", rule.id));
             }
+            let unlisted = subject.destinations.contains(&DestinationKind::Unlisted);
+            if unlisted && rule.require.cool_down_s.is_some_and(|s| s > 0) {
+                return Some(format!(
+                    "rule {} lets destinations cool down, and an unlisted one never does",
+                    rule.id
+                ));
+            }
             hours.extend(rule.require.hours.as_ref().filter(|_| subject.kind == RequestKind::Payment));
         }
         let mut calendars = hours.iter().filter_map(|id| self.policy().calendars.get(*id));

@@ -28,6 +28,7 @@ mod card;
 mod ceremony;
 pub mod charge;
 pub mod checkpoint;
+mod compose;
 pub mod decide;
 pub mod document;
 pub mod effects;

@@ -152,7 +152,7 @@ impl State {
     pub fn first_look(&self, record: &RequestRecord, time: u64) -> Result<Vec<Name>, Refusal> {
         let book = self.rulebook();
         let book = book.ok_or_else(|| Refusal::new(Rule::PolicyScope, "no policy is in force"))?;
-        book.decide(&self.ask_of(record, Sats(0), time), self)
+        book.decide(&self.ask_of(record, Sats(0), time), &At { state: self, time })
     }
 
     /// Whether one request may be paid.

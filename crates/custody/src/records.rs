@@ -253,7 +253,8 @@ impl State {
             };
             let in_group = |group: &Name| self.is_member(to, group) || self.stand_ins(group).contains(to);
             let developer = Name::new(crate::adoption::DEVELOPERS).is_some_and(|dev| in_group(&dev));
-            !developer && !groups.iter().flat_map(others).any(|group| in_group(&group))
+            let gives = groups.iter().any(|group| group.as_str() == crate::adoption::DEVELOPERS);
+            !developer && !gives && !groups.iter().flat_map(others).any(|group| in_group(&group))
         });
         sound(roles, || format!("{to} is in a group that excludes one of these"))
     }

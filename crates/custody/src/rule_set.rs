@@ -50,6 +50,14 @@ const ADDED: &[(u32, &str)] = &[
     (3, "device console; tier warm; destination contract"),
     (3, "freeze scopes network, person"),
     (3, "network mainnet"),
+    (3, "field address of an output, of kind unlisted; one destination for each address"),
+    (
+        3,
+        "seats of governance count independent devices; a delegation puts nobody into roles that exclude each other",
+    ),
+    (3, "a review is approved by its signatories"),
+    (3, "a freeze of a client stops requests that name none"),
+    (3, "who is away or stands in is so at the time at which a share leaves"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

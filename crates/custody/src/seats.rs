@@ -10,7 +10,6 @@ use crate::quorum::Groups;
 use crate::rates::Rate;
 use crate::records::Delegation;
 use crate::state::State;
-use crate::statement::key_id;
 
 /// The state at a time that may be later than the log's: a share leaves by the later of log and own clock (P14).
 pub(crate) struct At<'a> {
@@ -60,7 +59,7 @@ impl Groups for State {
     }
 
     fn has_own_display(&self, person: &Name) -> bool {
-        self.clock.rules < 3 || self.person(person).is_some_and(|person| self.has_independent_key(person))
+        self.clock.rules < 3 || self.person(person).is_some_and(has_independent_key)
     }
 }
 
@@ -101,19 +100,19 @@ impl Groups for WithPerson<'_> {
 
     fn has_own_display(&self, person: &Name) -> bool {
         if *person == self.person.id {
-            return self.state.has_independent_key(self.person);
+            return has_independent_key(self.person);
         }
         self.state.has_own_display(person)
     }
 }
 
-impl State {
-    /// Whether one of a person's keys that is in use shows by itself what it signs (S4).
-    fn has_independent_key(&self, person: &Person) -> bool {
-        let in_use = |id| self.key(&id).is_none_or(|key| key.revoked_at.is_none());
-        person.keys.iter().any(|key| key.device.is_independent() && in_use(key_id(&key.sign)))
-    }
+/// Whether one of a person's devices shows by itself what it signs (S4). A key that was taken out of use since counts
+/// here: else a member could hold up the own removal from two groups by revoking it.
+fn has_independent_key(person: &Person) -> bool {
+    person.keys.iter().any(|key| key.device.is_independent())
+}
 
+impl State {
     /// Whether a person is away at a time.
     pub fn is_away(&self, person: &Name, time: u64) -> bool {
         match self.document(Kind::Absence, person.as_str()).map(|found| &found.document) {

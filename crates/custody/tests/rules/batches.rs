@@ -2,12 +2,13 @@
 
 use custody::batch::{BATCH_LIMIT_BYTES, BATCH_LIMIT_ENTRIES, Batch};
 use custody::document::Document;
+use custody::payment::Request;
 use custody::rule::Rule;
 use custody::state::State;
-use custody::statement::{Body, Envelope, Freeze, Propose, Scope};
+use custody::statement::{Body, Envelope, Freeze, Propose, Scope, Veto};
 use custody::tree::root_of;
 use custody::{Hash, tree};
-use fixtures::{World, destination, genesis, samples};
+use fixtures::{DAY, World, destination, genesis, name, samples};
 use proptest::prelude::*;
 
 use crate::refused;
@@ -179,6 +180,29 @@ fn what_is_admitted_is_applied() {
         let envelope = world.sign(who, body);
         let outcome = world.state.admit(&envelope, world.time, &world.decoder).unwrap();
         let batch = world.batch(world.time, std::slice::from_ref(&envelope));
+        assert_eq!(world.clone().try_batch(&batch).unwrap(), [outcome]);
+    }
+}
+
+/// After a log that stood still a late veto comes before what is due meanwhile, and a statement that is no reduction
+/// after it: as in the batch.
+#[test]
+fn what_is_admitted_later_is_applied_as_in_its_batch() {
+    let mut world = World::open(fixtures::newest());
+    world.adopt(Document::Policy(fixtures::policy_of(3, &[fixtures::rule()], 300)));
+    let id = world.propose("bob", fixtures::client("north")).unwrap();
+    for who in ["alice", "bob"] {
+        world.approve(who, id).unwrap();
+    }
+    let later = world.time + 3_600;
+    let veto = world.sign("carol", Body::Veto(Veto { target: id }));
+    let request =
+        Request { client: Some(name("north")), end: later + DAY, ..world.request(&[("acme", 100_000)]) };
+    let ask = world.sign("carol", Body::Request(request));
+    for envelope in [veto, ask] {
+        let outcome = world.state.admit(&envelope, later, &world.decoder).unwrap();
+        assert!(outcome.rejected.is_none(), "{outcome:?}");
+        let batch = world.batch(later, std::slice::from_ref(&envelope));
         assert_eq!(world.clone().try_batch(&batch).unwrap(), [outcome]);
     }
 }

@@ -220,7 +220,19 @@ fn deny_p16_frozen_of_a_client_for_who_names_none() {
     let world = frozen(fixtures::newest());
     invalid(pay(world.clone(), None), Rule::Frozen);
     invalid(pay(world.clone(), Some("north")), Rule::Frozen);
-    pay(world, Some("south")).unwrap();
+    pay(world.clone(), Some("south")).unwrap();
+    // What takes a payment back pays the own wallet alone.
+    let mut world = World::with(fixtures::newest(), Model::One);
+    world.adopt(fixtures::client("north"));
+    let coin = world.coin(1_000_000);
+    let request = world.asked(world.request(&[("acme", 100_000)]));
+    let draft = world.draft(&[request], &[coin], 1_000);
+    world.pay(&[request], &draft).unwrap();
+    freeze(&mut world, Scope::Client(name("north")));
+    let cancel = Request { renews: Some(request), ..world.request(&[]) };
+    let cancel = world.asked(cancel);
+    let draft = world.draft(&[cancel], &[coin], 2_000);
+    world.pay(&[cancel], &draft).unwrap();
     pay(frozen(fixtures::second()), None).unwrap();
 }
 

@@ -97,10 +97,10 @@ fn deny_floor_governance_by_consoles() {
     world.clone().propose("alice", Document::Person(both)).unwrap();
     let without = Document::Group(fixtures::group("admins", &["alice", "carol"]));
     rejected(world.propose("alice", without.clone()), Rule::Floor);
+    // Who revoked the own key holds nobody up by it.
     let mut world = World::open(newest());
     world.say("carol", Body::Revoke(Revoke { key: fixtures::id("carol") })).unwrap();
-    rejected(world.propose("alice", bob), Rule::Floor);
-    rejected(world.propose("alice", without), Rule::Floor);
+    world.propose("alice", without).unwrap();
 }
 
 /// A rule that asks for more independent approvals than anybody could give lets nothing pass.

@@ -58,8 +58,10 @@ fn an_address_that_is_not_in_the_book_is_paid_where_a_rule_says_so() {
 
 #[test]
 fn deny_policy_scope_of_addresses_that_no_rule_names() {
-    // A rule that names no kind of destination speaks of all that people approved.
-    let mut world = under(&[cheap(None)]);
+    // A rule that names no kind of destination speaks of all that people approved, and another of another wallet.
+    let mut elsewhere = says_so();
+    elsewhere.when.wallets = Some(vec![name("elsewhere")]);
+    let mut world = under(&[cheap(None), elsewhere.clone()]);
     let request = to(&world, &address("stranger"), 20_000);
     invalid(pay(&mut world, request.clone()), Rule::PolicyScope);
     let mut beside = world.request(&[("acme", 40_000)]);
@@ -67,9 +69,13 @@ fn deny_policy_scope_of_addresses_that_no_rule_names() {
     beside.fee_max_ppm = 2_000_000;
     invalid(pay(&mut world, beside), Rule::PolicyScope);
     let listed = [DestinationKind::Own, DestinationKind::Client, DestinationKind::Counterparty];
-    let mut world = under(&[cheap(Some(&listed))]);
+    let mut world = under(&[cheap(Some(&listed)), elsewhere]);
     let request = to(&world, &address("stranger"), 20_000);
     invalid(pay(&mut world, request), Rule::PolicyScope);
+    // Where no rule speaks of any they are not even asked for.
+    let mut world = under(&[cheap(None)]);
+    let request = to(&world, &address("stranger"), 20_000);
+    rejected(world.say("carol", Body::Request(request)), Rule::Request);
     // It binds them nevertheless: what says so lets no more pass than the others.
     let mut narrow = cheap(None);
     narrow.require.amount_max = Sats(20_000);
@@ -98,12 +104,37 @@ fn limits_by_destination_know_an_unlisted_address_again() {
 /// It was in force at no time, so it never cools down.
 #[test]
 fn deny_policy_cool_down_of_unlisted_addresses() {
-    let mut slow = says_so();
-    slow.require.cool_down_s = Some(1);
-    let mut world = under(&[cheap(None), slow]);
+    // A rule for some amounts lets destinations cool down; above them nothing is in the way.
+    let mut slow = cheap(None);
+    (slow.id, slow.when.amount_max, slow.require.cool_down_s) = (name("slow"), Some(Sats(20_000)), Some(1));
+    let mut world = under(&[cheap(None), slow, says_so()]);
     world.tick(DAY);
     let request = to(&world, &address("stranger"), 20_000);
     invalid(pay(&mut world, request), Rule::PolicyCoolDown);
+}
+
+/// Where every rule that covers them lets destinations cool down, one that grants them lets nothing pass.
+#[test]
+fn deny_floor_adoption_of_unlisted_addresses_that_cool_down() {
+    let with = |slow: PolicyRule| {
+        let policy = policy_of(3, &[slow, says_so()], 0);
+        custody::genesis::Genesis { policy, ..newest() }.check()
+    };
+    with(cheap(None)).unwrap();
+    let mut slow = cheap(None);
+    slow.require.cool_down_s = Some(1);
+    assert_eq!(with(slow).unwrap_err().rule, Rule::Floor);
+}
+
+/// The bytes of a handle: SHA-256 of the domain, a zero byte and the address, of which 22 digits.
+#[test]
+fn the_handle_of_an_address_is_fixed() {
+    let output = RequestOutput::unlisted("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", Sats(1));
+    assert_eq!(
+        output.version.to_string(),
+        "eb0706e47e754c89c0fadcd4b2c4e083ad7e4f4310e53f2ff73c88ac95a28367"
+    );
+    assert_eq!(output.destination.as_str(), "unlisted-eb0706e47e754c89c0fadc");
 }
 
 #[test]
@@ -131,7 +162,7 @@ fn deny_p19_request_of_an_address_under_another_name() {
     world.say("carol", Body::Request(request)).unwrap();
 }
 
-/// Later the book may have it: what was asked for is paid still, and asked for no more.
+/// Later the book may have it: then it is paid by its handle there, under the rules for it.
 #[test]
 fn an_address_that_enters_the_book_later() {
     let mut world = under(&[cheap(None), says_so()]);
@@ -142,7 +173,7 @@ fn an_address_that_enters_the_book_later() {
     let beta = Destination { address: stranger, ..beta };
     world.adopt_as("dave", Document::Destination(beta), &["alice", "bob"]);
     let draft = world.draft(&[asked], &[coin], 1_000);
-    world.pay(&[asked], &draft).unwrap();
+    invalid(world.pay(&[asked], &draft), Rule::Outputs);
     rejected(world.say("carol", Body::Request(Request { note: Some(asked), ..request })), Rule::Request);
 }
 

@@ -127,6 +127,23 @@ fn at_release_people_are_away_from_the_second_on() {
     }
 }
 
+/// An attestation that ends between the log's time and the own clock lets no share leave (P14).
+#[test]
+fn at_release_an_attestation_ends_with_its_second() {
+    let mut world = world();
+    let until = world.time + DAY;
+    world.adopt(party(&world, DAY));
+    world.adopt_as("dave", held("vault", DestinationKind::Own), &["alice", "bob"]);
+    let coin = world.coin(1_000_000);
+    let ask = Request { end: until + DAY, ..world.request(&[("vault", 100_000)]) };
+    let request = world.asked_as("dave", ask, &["alice", "bob"]);
+    let draft = world.draft(&[request], &[coin], 1_000);
+    let paid = world.pay(&[request], &draft).unwrap();
+    world.state.release(&paid, until - 1, &world.decoder).unwrap();
+    let refused = world.state.release(&paid, until, &world.decoder).unwrap_err();
+    assert_eq!(refused.rule, Rule::ThirdParty, "{refused}");
+}
+
 /// Roles that exclude each other do so for who takes somebody's place as well, whatever comes first.
 #[test]
 fn delegations_put_nobody_into_roles_that_exclude_each_other() {
@@ -147,6 +164,13 @@ fn delegations_put_nobody_into_roles_that_exclude_each_other() {
     rejected(later.clone().propose("bob", place(&later, "tom", "trade")), Rule::Document);
     later.tick(2 * DAY);
     later.propose("bob", place(&later, "tom", "trade")).unwrap();
+    // A place among those who write the software is given to nobody.
+    let mut writers = newest();
+    writers.people.extend([person("erin"), person("ruth")]);
+    writers.groups.push(group("developers", &["erin"]));
+    let mut writers = World::open(writers);
+    let gives = stands_in(&writers, "erin", "ruth", &["developers"], (0, 1));
+    rejected(writers.propose("bob", gives), Rule::Document);
     // And a policy that says so afterwards.
     let mut free = newest();
     free.people.extend([person("erin"), person("ruth"), person("tom")]);

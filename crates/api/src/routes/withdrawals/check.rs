@@ -82,7 +82,7 @@ fn resolve_one(
         (Some(name), None) => (listed(name), script_of(index, view, wallet, name)?),
         (None, Some(address)) => {
             let script = view.decoder.address_script(address).map_err(|error| bad_address(&error))?;
-            let found = view.state.destination_of(&script, &view.decoder);
+            let found = view.state.destination_at(address);
             not_own(index, view, wallet, (address, found), &script)?;
             let named = found.map(|found| listed(&found.id));
             (named.map_or_else(|| unlisted(view, address, sats), Ok)?, script)
@@ -102,9 +102,7 @@ fn resolve_one(
 
 /// An output to an address that is not in the address book, where a rule of the policy speaks of such.
 fn unlisted(view: &View, address: &str, amount: Sats) -> Result<RequestOutput, Problem> {
-    let kinds = view.state.policy().into_iter().flat_map(|(policy, _)| &policy.rules);
-    let mut kinds = kinds.filter_map(|rule| rule.when.destinations.as_ref()).flatten();
-    if kinds.any(|kind| *kind == DestinationKind::Unlisted) {
+    if view.state.pays_unlisted() {
         return Ok(RequestOutput::unlisted(address, amount));
     }
     let why = format!("no destination in force is {address}, and no rule of the policy pays unlisted ones");
