@@ -75,7 +75,7 @@ pub struct OutputView {
     pub changed: bool,
     /// What the address looks like, and is not.
     pub alike: Vec<String>,
-    /// Whether nothing was ever authorised to be paid there.
+    /// Whether nothing was authorised yet to be paid to this version of the destination, or to this address.
     pub first: bool,
 }
 
@@ -257,7 +257,10 @@ impl RequestView {
                 page.row("  !", &format!("it looks like {other}, and is another: compare every character"));
             }
             if output.first {
-                page.row("  !", "nothing was paid there before: a small payment first shows that it arrives");
+                page.row(
+                    "  !",
+                    "no payment to this version of it was authorised yet: a small one shows that it arrives",
+                );
             }
             if output.changed {
                 page.row("  !", "the destination changed after this was asked: it cannot be paid");

@@ -5,13 +5,14 @@ mod common;
 use approver::{Fresh, Labels, View};
 use common::{nonce, replica};
 use custody::anchors::{OtherAnchor, OtherAnchors};
-use custody::document::{Destination, Document};
+use custody::document::{Destination, DestinationKind, Document};
 use custody::effects::{Branch, Decoder as _, OutPoint, Sats};
 use custody::name::Label;
 use custody::payment::{Request, RequestOutput};
+use custody::policy::{PolicyRule, When};
 use custody::statement::Body;
 use custody::{Blob, Hash};
-use fixtures::{Coin, DAY, World, group, label, name, path, policy, rule};
+use fixtures::{Coin, DAY, World, group, label, name, path, policy, policy_of, rule};
 
 fn labels(texts: &[&str]) -> Labels {
     let mut labels = Labels::default();
@@ -156,15 +157,22 @@ fn freezes_and_changed_destinations_are_shown() {
     let view = shown(&world, &id, &labels(&["bob"]));
     assert!(lines(&view, "! frozen")[0].starts_with("by bob (bob) at 2026-01-01T"));
     assert!(request(&view).outputs[0].changed);
-    assert!(lines(&view, "  !")[0].contains("cannot be paid"));
+    assert!(lines(&view, "  !").iter().any(|line| line.contains("cannot be paid")));
 }
 
-/// Whose coins move, and what a freeze covers where that is not everything.
+/// A policy that also pays addresses that are not in the address book.
+fn pays_unlisted() -> Document {
+    let when = When { destinations: Some(vec![DestinationKind::Unlisted]), ..When::default() };
+    let unlisted = PolicyRule { id: name("unlisted"), when, ..rule() };
+    Document::Policy(policy_of(3, &[rule(), unlisted], 0))
+}
+
 /// Address poisoning: what begins and ends like a known address is found out, where it is paid and where it would
 /// enter the address book.
 #[test]
 fn an_address_that_looks_like_another_is_shown_as_another() {
     let mut world = World::open(fixtures::newest());
+    world.adopt(pays_unlisted());
     let decoder = world.decoder.clone();
     let acme = world.state.destination(&name("acme")).unwrap().address.clone();
     let script = decoder.address_script(&acme).unwrap();
@@ -184,9 +192,10 @@ fn an_address_that_looks_like_another_is_shown_as_another() {
     let view = shown(&world, &bad, &labels(&[]));
     assert!(lines(&view, "  to")[0].ends_with(", not in the address book: nobody knows whose"));
     let said = "it looks like destination acme, and is another: compare every character";
-    assert_eq!(lines(&view, "  !"), [said]);
+    let first = "no payment to this version of it was authorised yet: a small one shows that it arrives";
+    assert_eq!(lines(&view, "  !"), [said, first]);
     assert_eq!(self::request(&view).outputs[0].address, poison);
-    assert!(lines(&shown(&world, &good, &labels(&[])), "  !").is_empty());
+    assert_eq!(lines(&shown(&world, &good, &labels(&[])), "  !"), [first]);
     let Document::Destination(other) = fixtures::destination("other") else { unreachable!() };
     let other = Document::Destination(Destination { address: poison, ..other });
     let id = world.propose("dave", other).unwrap();
@@ -194,6 +203,21 @@ fn an_address_that_looks_like_another_is_shown_as_another() {
     assert!(text.contains("destination acme, and is another address: compare every character"), "{text}");
 }
 
+/// What was paid once is no first payment any more, to that version of the destination.
+#[test]
+fn a_first_payment_is_said_to_be_one() {
+    let mut world = World::ready();
+    let coin = world.coin(10_000_000);
+    let one = world.asked(world.request(&[("acme", 1_000_000)]));
+    let two = world.asked_as("carol", world.request(&[("acme", 2_000_000)]), &[]);
+    let is_first = |world: &World, id| request(&shown(world, &id, &labels(&[]))).outputs[0].first;
+    assert!(is_first(&world, one) && is_first(&world, two), "asked for, and nothing left");
+    let draft = world.draft(&[one], &[coin], 1_000);
+    world.pay(&[one], &draft).unwrap();
+    assert!(is_first(&world, one) && !is_first(&world, two));
+}
+
+/// Whose coins move, and what a freeze covers where that is not everything.
 #[test]
 fn clients_and_narrow_freezes_are_shown() {
     use custody::statement::{Freeze, Scope};

@@ -1,8 +1,8 @@
 //! What people have to renew, from the log and the clock: reviews, attestations, calendars, rates, and hot wallets that
-//! hold more than they should. Signers refuse what has ended; this says so in time.
+//! hold more than they should. Signers refuse what has ended; this says so while there is time to adopt what follows.
 
 use api::rfc3339;
-use custody::document::{Document, Wallet};
+use custody::document::{Document, Kind, Wallet};
 use custody::name::Name;
 use custody::records::REVIEW_VALID_S;
 use custody::state::State;
@@ -10,7 +10,8 @@ use custody::state::State;
 /// How long before its end a thing is told, in seconds (30 days): a review or an attestation takes weeks.
 const NOTICE_S: u64 = 30 * 24 * 3600;
 
-/// How long before their end rates are told, in seconds (an hour): many deployments adopt them every day.
+/// How long before rates would have to be adopted they are told, in seconds (an hour): many deployments adopt them
+/// every day.
 const RATES_NOTICE_S: u64 = 3_600;
 
 /// What is due soon or over at `now`, with the confirmed balances in satoshi by wallet.
@@ -22,19 +23,32 @@ pub(crate) fn due(state: &State, balances: &[(Name, String)], now: u64) -> Vec<S
             _ => None,
         })
         .collect();
+    let policy = state.policy().map(|(policy, _)| policy);
+    // What follows has to be approved, and to wait for its delay, before this one ends.
+    let delay_s = |kind: Kind| policy.and_then(|p| p.governance.get(&kind)).map_or(0, |g| g.delay_s);
+    let in_time = |what: &str, end: u64, kind: Kind| {
+        let notice_s = if kind == Kind::Rates { RATES_NOTICE_S } else { NOTICE_S };
+        ends(what, end, notice_s.saturating_add(delay_s(kind)), now)
+    };
+    let relied_on = |party: &Name| {
+        state.documents().any(|found| match &found.document {
+            Document::Destination(destination) => destination.third_party.as_ref() == Some(party),
+            _ => false,
+        })
+    };
     let one = |document: &Document| match document {
         Document::Review(review) => {
             let used = wallets.iter().any(|wallet| wallet.model == review.model);
             let end = review.reviewed_at.saturating_add(REVIEW_VALID_S);
             let what = format!("the review of custody model {} (DACS MOD-03)", review.model.word());
-            used.then(|| ends(&what, end, NOTICE_S, now)).flatten()
+            used.then(|| in_time(&what, end, Kind::Review)).flatten()
         }
-        Document::ThirdParty(party) => {
+        Document::ThirdParty(party) if relied_on(&party.id) => {
             let what = format!("the attestation of third party {} (DACS MOD-02)", party.id);
-            ends(&what, party.until, NOTICE_S, now)
+            in_time(&what, party.until, Kind::ThirdParty)
         }
-        Document::Rates(rates) => {
-            ends(&format!("the rates in {}", rates.currency), rates.until, RATES_NOTICE_S, now)
+        Document::Rates(rates) if policy.and_then(|p| p.currency.as_ref()) == Some(&rates.currency) => {
+            in_time(&format!("the rates in {}", rates.currency), rates.until, Kind::Rates)
         }
         Document::Float(float) => {
             let held = balances.iter().find(|(wallet, _)| *wallet == float.wallet);
@@ -47,10 +61,9 @@ pub(crate) fn due(state: &State, balances: &[(Name, String)], now: u64) -> Vec<S
         _ => None,
     };
     let documents = state.documents().filter_map(|found| one(&found.document));
-    let policy = state.policy().map(|(policy, _)| policy);
     let calendars = policy.into_iter().flat_map(|policy| &policy.calendars);
     let calendars = calendars.filter_map(|(id, calendar)| {
-        ends(&format!("calendar {id} of the policy"), calendar.until, NOTICE_S, now)
+        in_time(&format!("calendar {id} of the policy"), calendar.until, Kind::Policy)
     });
     documents.chain(calendars).collect()
 }
@@ -66,7 +79,7 @@ fn ends(what: &str, end: u64, notice_s: u64, now: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use custody::Hash;
-    use custody::document::Model;
+    use custody::document::{Destination, DestinationKind, Model};
     use custody::effects::Sats;
     use custody::genesis::Genesis;
     use custody::rates::{Rate, Rates, Value};
@@ -94,10 +107,16 @@ mod tests {
             attestation: Hash::sha256(b"attestation"),
             until: now + 90 * DAY,
         };
-        world.adopt(Document::ThirdParty(party));
+        world.adopt(Document::ThirdParty(party.clone()));
+        // Nobody relies on this one, and no policy counts in that currency.
+        world.adopt(Document::ThirdParty(ThirdParty { id: name("left"), ..party }));
+        let Document::Destination(vault) = fixtures::destination("vault") else { unreachable!() };
+        let vault = Destination { kind: DestinationKind::Own, third_party: Some(name("bank")), ..vault };
+        world.adopt_as("dave", Document::Destination(vault), &["alice", "bob"]);
         let rate = Rate { per: Value(1), value: Value(1) };
-        let rates = [(world.state.genesis().asset(), rate)].into();
+        let rates = std::collections::BTreeMap::from([(world.state.genesis().asset(), rate)]);
         let until = now + 2 * DAY;
+        world.adopt(Document::Rates(Rates { currency: name("usd"), until, rates: rates.clone() }));
         world.adopt(Document::Rates(Rates { currency: name("chf"), until, rates }));
         told(&world, &[], now + REVIEW_VALID_S - NOTICE_S, "model 1 (DACS MOD-03) ends at");
         told(&world, &[], now + REVIEW_VALID_S, "model 1 (DACS MOD-03) ended at");
@@ -105,7 +124,22 @@ mod tests {
         told(&world, &[], until - RATES_NOTICE_S, "the rates in chf ends at");
         let end = world.state.policy().unwrap().0.calendars[&name("office")].until;
         told(&world, &[], end - NOTICE_S, "calendar office");
-        assert!(due(&world.state, &[], now + 400 * DAY).iter().all(|one| !one.contains("model 3")));
+        assert!(
+            due(&world.state, &[], now + 400 * DAY)
+                .iter()
+                .all(|one| { !one.contains("model 3") && !one.contains("left") && !one.contains("usd") })
+        );
+    }
+
+    /// With a delay of a day rates are told a day earlier: what follows them has to wait for as long.
+    #[test]
+    fn what_has_to_wait_is_told_as_much_earlier() {
+        let mut world = World::open(Genesis { policy: full_policy(0), ..newest() });
+        let (until, rate) = (world.time + 3 * DAY, Rate { per: Value(1), value: Value(1) });
+        let rates = [(world.state.genesis().asset(), rate)].into();
+        world.adopt(Document::Rates(Rates { currency: name("chf"), until, rates }));
+        world.adopt(Document::Policy(full_policy(DAY)));
+        told(&world, &[], until - DAY - RATES_NOTICE_S, "the rates in chf ends at");
     }
 
     #[test]

@@ -56,12 +56,15 @@ const TEST_AMOUNT: &str = "10000sat";
 pub(crate) enum DenyList {
     /// Propose the addresses of a file, one a line, in place of those that are in force under this name
     Import {
-        /// Handle of the list; what does not fit goes into ID-2 and so on
+        /// Handle of the list; what does not fit goes into ID-part-2 and so on
         id: Name,
-        /// The file: the first word of each line, remarks after #
+        /// The file: of each line the first word that is an address, remarks after #
         file: PathBuf,
         /// Leave out lines without an address of this network
         #[arg(long)]
         skip_others: bool,
+        /// Take off the list what the file does not have
+        #[arg(long)]
+        remove: bool,
     },
 }

@@ -7,7 +7,7 @@ use custody::document::{Document, Kind};
 use custody::effects::Decoder;
 use custody::name::Name;
 use custody::records::{DENIED_LIMIT, DenyList};
-use custody::state::State;
+use custody::state::{Stage, State};
 
 use super::propose_in;
 use crate::args::{DenyList as Command, Global};
@@ -16,20 +16,40 @@ use crate::home::read;
 use crate::session::Session;
 
 /// Proposes the lists of a file in place of those that are in force under this name. A list holds only so many
-/// addresses: what a file has more goes into `ID-2` and so on.
+/// addresses: what a file has more goes into `ID-part-2` and so on.
 pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
-    let Command::Import { id, file, skip_others } = command;
+    let Command::Import { id, file, skip_others, remove } = command;
     let bytes = read(&file)?;
     let mut session = Session::online(global)?;
     let decoder = session.replica.decoder();
-    let (addresses, others) = listed(&bytes, decoder, skip_others).map_err(|e| Failure::content(&file, e))?;
+    let Found { addresses, others } =
+        listed(&bytes, decoder, skip_others).map_err(|e| Failure::content(&file, e))?;
     let source = Hash::sha256(&bytes);
-    eprintln!("file        SHA-256 {source}");
-    eprintln!("addresses   {}; {others} lines of no address of this network left out", addresses.len());
-    let lists = lists(session.replica.state(), &id, addresses).map_err(|e| Failure::content(&file, e))?;
+    eprintln!("file        SHA-256 {source}, {} addresses of this network", addresses.len());
+    if !others.is_empty() {
+        let some: Vec<_> = others.iter().take(LINES_SHOWN).map(ToString::to_string).collect();
+        eprintln!("left out    {} lines without one: {} …", others.len(), some.join(", "));
+    }
+    let state = session.replica.state();
+    let lists = lists(state, &id, addresses).map_err(|e| Failure::content(&file, e))?;
     if lists.is_empty() {
         eprintln!("unchanged   what is in force under {id} says the same");
+        return Ok(());
     }
+    let removed: usize = lists.iter().map(|(_, change)| change.removed).sum();
+    if removed > 0 && !remove {
+        let what = format!("{removed} addresses of {id} are not in the file, and would be paid again");
+        return Err(Failure::usage(what, "look whether the file is whole; --remove takes them off the list"));
+    }
+    if let Some((list, proposal)) = lists.iter().find_map(|(list, _)| Some((list, waiting(state, list)?))) {
+        let what =
+            format!("another version of list {list} waits to be in force, and both replace the same one");
+        let next = format!("wait until it is, or keyward reject {proposal}; then import again");
+        return Err(Failure::usage(what, next));
+    }
+    let governed = state.policy().and_then(|(policy, _)| policy.governance.get(&Kind::DenyList));
+    let hours = governed.map_or(0, |governance| governance.delay_s) / 3_600;
+    eprintln!("in force    {hours} hours after the last approval; until then keyward freeze stops payments");
     for (id, Change { addresses, added, removed }) in lists {
         eprintln!("list        {id}: {added} added, {removed} removed");
         let list = DenyList { id, source, addresses: addresses.into_iter().collect() };
@@ -38,35 +58,61 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
     Ok(())
 }
 
-/// The addresses of a file, and how many of its lines have none of this network: one a line, the first word of it.
-/// Empty lines and what follows `#` are remarks.
-fn listed(
-    bytes: &[u8],
-    decoder: &dyn Decoder,
-    skip_others: bool,
-) -> std::result::Result<(BTreeSet<String>, usize), String> {
+/// The open proposal of another version of a list.
+fn waiting(state: &State, list: &Name) -> Option<Hash> {
+    let open = |stage: &Stage| matches!(stage, Stage::Open | Stage::Waiting(_));
+    let same = |document: &Document| document.kind() == Kind::DenyList && document.subject() == list.as_str();
+    let now = state.clock().time;
+    let mut proposals = state.proposals().iter();
+    let found = proposals.find(|(_, p)| {
+        let over = p.stage == Stage::Open && p.not_after < now;
+        open(&p.stage) && !over && same(&p.document)
+    });
+    found.map(|(id, _)| *id)
+}
+
+/// How many numbers of lines are printed that were left out.
+const LINES_SHOWN: usize = 10;
+
+/// What a file has.
+#[derive(PartialEq, Eq, Debug)]
+struct Found {
+    addresses: BTreeSet<String>,
+    /// The numbers of the lines without an address of this network.
+    others: Vec<usize>,
+}
+
+/// The addresses of a file: the first word of each line that is one of this network. Empty lines and what follows `#`
+/// are remarks.
+fn listed(bytes: &[u8], decoder: &dyn Decoder, skip_others: bool) -> std::result::Result<Found, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("it is no text in UTF-8: {e}"))?;
+    // Spreadsheets begin a file with a mark of the encoding.
+    let text = text.trim_start_matches('\u{feff}');
     let mut found: BTreeMap<Vec<u8>, String> = BTreeMap::new();
-    let mut others = 0;
+    let mut others = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split('#').next().unwrap_or_default();
-        let mut words = line.split([',', ';', ' ', '\t', '"', '\r']).filter(|word| !word.is_empty());
-        let Some(word) = words.next() else { continue };
+        let words = || line.split([',', ';', ' ', '\t', '"', '\r']).filter(|word| !word.is_empty());
         // One spelling of each: BIP-173 takes capitals as well.
-        let small = word.to_ascii_lowercase();
-        let both = [small.as_str(), word].map(|word| Some((decoder.address_script(word).ok()?, word)));
-        match both.into_iter().flatten().next() {
+        let mut spelled = words().flat_map(|word| [word.to_ascii_lowercase(), word.to_owned()]);
+        match spelled.find_map(|word| Some((decoder.address_script(&word).ok()?, word))) {
             Some((script, word)) => {
-                found.insert(script, word.to_owned());
+                found.insert(script, word);
             }
-            None if skip_others => others += 1,
+            None if words().next().is_none() => {}
+            None if skip_others => others.push(number),
             None => {
-                let next = "--skip-others leaves out what is no address of this network";
-                return Err(format!("line {number}: {word:?} is no address of this network; {next}"));
+                let next = "--skip-others leaves such lines out";
+                return Err(format!("line {number}: {line:?} has no address of this network; {next}"));
             }
         }
     }
-    Ok((found.into_values().collect(), others))
+    if found.is_empty() {
+        return Err(
+            "it has no address of this network: look whether it is the right file, and whole".to_owned()
+        );
+    }
+    Ok(Found { addresses: found.into_values().collect(), others })
 }
 
 /// What a list becomes.
@@ -86,7 +132,7 @@ fn lists(
 ) -> std::result::Result<Vec<(Name, Change)>, String> {
     let name = |before: usize| match before {
         0 => Ok(id.clone()),
-        before => format!("{id}-{}", before + 1).parse::<Name>(),
+        before => format!("{id}-part-{}", before + 1).parse::<Name>(),
     };
     let mut left = addresses;
     let mut all: Vec<(Name, BTreeSet<String>, BTreeSet<String>)> = Vec::new();
@@ -144,11 +190,17 @@ mod tests {
         let capitals = two.to_ascii_uppercase();
         let text = format!("# sanctions\n\n{one}, somebody; 2026-01-01\n\t\"{two}\"\r\n{capitals} # again\n");
         let read = |text: &str, skip| listed(text.as_bytes(), &world.decoder, skip);
-        assert_eq!(read(&text, false), Ok((set(&["one", "two"]), 0)));
+        let found = |others: &[usize]| Ok(Found { addresses: set(&["one", "two"]), others: others.to_vec() });
+        assert_eq!(read(&text, false), found(&[]));
+        assert_eq!(read(&format!("\u{feff}{one}\nsomebody,XBT,{two}"), false), found(&[]));
         let foreign = format!("{text}0x8589427373d6d84e98730d7795d8f6f8731fda16\n");
         let said = read(&foreign, false).unwrap_err();
         assert!(said.starts_with("line 6: \"0x8589427373d6d84e98730d7795d8f6f8731fda16\""), "{said}");
-        assert_eq!(read(&foreign, true), Ok((set(&["one", "two"]), 1)));
+        assert_eq!(read(&foreign, true), found(&[6]));
+        // A file of another network, or one that was cut off, takes nothing off a list.
+        for empty in ["", "# nothing\n", "0x8589427373d6d84e98730d7795d8f6f8731fda16\n"] {
+            assert!(read(empty, true).unwrap_err().contains("no address of this network"));
+        }
         assert!(listed(b"\xff", &world.decoder, true).unwrap_err().contains("UTF-8"));
     }
 
@@ -178,7 +230,7 @@ mod tests {
         let sizes = |changes: &[(Name, Change)]| -> Vec<(String, usize)> {
             changes.iter().map(|(id, change)| (id.to_string(), change.addresses.len())).collect()
         };
-        assert_eq!(sizes(&first), [("un".into(), DENIED_LIMIT), ("un-2".into(), 1)]);
+        assert_eq!(sizes(&first), [("un".into(), DENIED_LIMIT), ("un-part-2".into(), 1)]);
         adopt(&mut world, first);
         // One of the first list is gone, a new one takes its room; the second is as it was.
         many.pop_first();

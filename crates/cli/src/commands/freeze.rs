@@ -119,9 +119,21 @@ pub(crate) fn freeze(
 ) -> Result<()> {
     let mut session = Session::open(global)?;
     let scope = scope(session.replica.state(), part)?;
+    if drill {
+        // What it takes is entered after the freeze: that must not fail for what could be known before.
+        drop(Book::with(Session::open(global)?, None)?);
+        if scope == Scope::Everything {
+            let next = "name one, for example --person NAME; --network CAIP2 stops everything";
+            return Err(Failure::usage("a drill freezes a part that may stand still", next));
+        }
+    }
     for cosigner in cosigners {
         let (name, address) = named_address(cosigner)?;
         session.profile.cosigners.insert(name, address);
+    }
+    if drill && session.profile.cosigners.is_empty() {
+        let next = "keyward profile, or --cosigner NAME=HOST:PORT, says where the co-signers are";
+        return Err(Failure::usage("a drill asks the co-signers directly how long they take", next));
     }
     let what = if scope == Scope::Everything { "of this deployment".into() } else { covered(&scope) };
     confirm(&format!("Stop every payment {what}, until a quorum resumes?"), yes)?;
@@ -181,7 +193,7 @@ fn rehearsed(mut book: Book<'_>, drill: FreezeDrill) -> Result<()> {
     let (number, head) = (entered.number, entered.head);
     // Beside the report on the freeze, which programs read from the output.
     eprintln!("drill       {times}; entry {number} of the register, head {head}");
-    eprintln!("now lift it: keyward resume {freeze}");
+    eprintln!("now keyward recovery publish, and lift it: keyward resume {freeze}");
     Ok(())
 }
 

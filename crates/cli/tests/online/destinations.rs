@@ -1,22 +1,34 @@
 //! Whom to pay and whom not: addresses that are not in the address book, test transfers, deny lists from a file.
 
-use custody::document::{Document, Kind};
+use custody::document::{DestinationKind, Document, Kind};
 use custody::effects::Sats;
+use custody::policy::{PolicyRule, When};
 use fixtures::{newest, regtest};
 
 use super::*;
+
+/// A policy that also pays addresses that are not in the address book.
+fn pays_unlisted() -> Document {
+    let when = When { destinations: Some(vec![DestinationKind::Unlisted]), ..When::default() };
+    let unlisted = PolicyRule { id: name("unlisted"), when, ..fixtures::rule() };
+    Document::Policy(fixtures::policy_of(3, &[fixtures::rule(), unlisted], 0))
+}
 
 #[test]
 fn an_address_that_is_not_in_the_book_is_asked_for_and_shown_as_such() {
     let deployment = Deployment::on(newest());
     let host = &deployment.host;
+    let said = host.fails("pay --wallet main --to address:bc1q=0.01btc --fee-max 10000sat --yes", 3);
+    assert!(said.contains("no rule of the policy pays addresses"), "{said}");
+    deployment.world(|world| world.adopt(pays_unlisted()));
+    host.ok("status");
     let address = regtest::address("stranger");
     let asked =
         host.run(&format!("pay --wallet main --to address:{address}=0.01btc --fee-max 10000sat --yes"));
     assert!(asked.status.success(), "{asked:?}");
     let shown = String::from_utf8_lossy(&asked.stderr).into_owned();
     assert!(shown.contains("not in the address book: nobody knows whose"), "{shown}");
-    assert!(shown.contains("nothing was paid there before"), "{shown}");
+    assert!(shown.contains("no payment to this version of it was authorised yet"), "{shown}");
     let output =
         deployment.world(|world| world.state.requests().iter().next().unwrap().1.request.outputs[0].clone());
     assert_eq!((output.address, output.amount), (Some(address), Sats(1_000_000)));
@@ -61,4 +73,11 @@ fn a_deny_list_is_taken_from_a_file() {
     let said = String::from_utf8_lossy(&host.run("deny-list import sanctions list.txt").stderr).into_owned();
     assert!(said.contains("line 3: ") && said.contains("--skip-others"), "{said}");
     assert_eq!(host.ok("deny-list import sanctions list.txt --skip-others"), "");
+    // What the file lacks is paid again only where that is said; and not beside another version that waits.
+    fs::write(host.path("list.txt"), format!("{}\n", both[0])).unwrap();
+    let said = host.fails("deny-list import sanctions list.txt", 2);
+    assert!(said.contains("1 addresses of sanctions are not in the file"), "{said}");
+    let proposed = deployment.json("deny-list import sanctions list.txt --remove");
+    let said = host.fails("deny-list import sanctions list.txt --remove", 2);
+    assert!(said.contains(&format!("keyward reject {}", proposed["id"].as_str().unwrap())), "{said}");
 }

@@ -19,7 +19,7 @@ use crate::words;
 pub struct Looser {
     /// The handle of the rule.
     pub rule: Name,
-    /// What of it, by its name in a policy file; `rule` where the draft has no rule of this handle.
+    /// What of it, by its name in a policy file; `rule` where one of the two has no rule of this handle.
     pub parameter: &'static str,
     /// What the rule in force says.
     pub before: String,
@@ -44,6 +44,14 @@ pub(crate) fn looser(catalog: &Catalog<'_>, people: &People<'_>) -> Vec<Looser> 
             _ if draft.contains_key(&fact) => {}
             _ => pair.say("rule", "in force", "none of this handle"),
         }
+        all.append(&mut pair.found);
+    }
+    // A rule that is new grants, whatever the comparison of the whole came to.
+    let old: BTreeSet<&Name> = in_force.values().flatten().collect();
+    let new = draft.iter().filter(|(fact, _)| !in_force.contains_key(fact)).flat_map(|(_, handles)| handles);
+    for rule in new.filter(|rule| !old.contains(rule)) {
+        let mut pair = Pair { rule, found: Vec::new() };
+        pair.say("rule", "none of this handle", "in the draft");
         all.append(&mut pair.found);
     }
     all

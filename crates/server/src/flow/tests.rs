@@ -384,11 +384,13 @@ fn a_freeze_of_something_else_stops_nothing_here() {
     let mut bench = Bench { world: World::open(newest()), ..Bench::new() };
     bench.coin(1_000_000, 6);
     bench.world.adopt(client("north"));
-    let id = bench.asked(100_000);
+    bench.world.adopt(client("south"));
+    let request = Request { client: Some(name("south")), ..bench.world.request(&[("acme", 100_000)]) };
+    let id = bench.world.asked(request);
     let say =
         |bench: &mut Bench, who: &str, scope| bench.world.say(who, Body::Freeze(Freeze { scope })).unwrap();
     say(&mut bench, "dave", Scope::Client(name("north")));
-    assert_eq!(bench.ready(), [id], "the request names no client");
+    assert_eq!(bench.ready(), [id], "it is of another client");
     say(&mut bench, "dave", Scope::Wallet(name("main")));
     assert!(bench.ready().is_empty());
     assert_eq!(bench.view().open()[0].1.as_ref().unwrap_err().rule, Rule::Frozen);
