@@ -299,6 +299,13 @@ fn exchange_hot_wallet() {
             (Sats(9_970_001), Some(name("yann")), BTreeMap::new());
     });
     it.denies(&dear, Rule::PolicyFeeBudget);
+    it.kind = DestinationKind::Unlisted;
+    it.allows(&asked(&it, BTC / 10, &two), &["unlisted"]);
+    it.denies(&asked(&it, BTC / 10, &["sam"]), Rule::PolicyApprovals);
+    it.denies(&asked(&it, BTC / 10 + 1, &two), Rule::PolicyLimit);
+    let mut again = asked(&it, BTC / 100, &two);
+    again.paid_before(HOUR);
+    it.denies(&again, Rule::PolicyVelocity);
     it.kind = DestinationKind::Own;
     it.allows(&it.pays(100 * BTC, &["sam", "tara"]), &["rebalancing"]);
     it.denies(&it.pays(100 * BTC, &["sam", "sue"]), Rule::PolicyApprovals);
