@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use approver::Payee;
+use custody::charge::Subject;
+use custody::decide::fee_within_share;
 use custody::document::{
-    Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Wallet,
+    Client, Destination, DeviceKey as PublicKeys, DeviceKind, Document, Group, Machine, Person, Tier, Wallet,
 };
+use custody::effects::Sats;
 use custody::name::{Label, Name};
+use custody::policy::RequestKind;
 use keys::device::{DeviceKey, DevicePublic};
 use rand_core::OsRng;
 use serde::Serialize;
@@ -117,12 +121,52 @@ pub(crate) fn destination(global: &Global, command: args::Destination) -> Result
             propose(global, Document::Destination(destination), &[label])
         }
         args::Destination::Test { id, wallet, client, amount, terms, again } => {
+            // By the log as it is kept: whoever asks is asked for the passphrase once.
+            affordable(&Session::open(global)?, &id, &wallet, client.as_ref(), amount, terms.fee_max_ppm)?;
             let to = vec![(Payee::Destination(id), amount)];
             let note = Some(TEST_NOTE.to_owned());
             let (external_id, dry_run) = (None, false);
             money::withdraw(global, Withdraw { client, wallet, to, terms, external_id, note, again, dry_run })
         }
     }
+}
+
+/// The fee of the smallest transaction at the lowest rate that nodes relay, in satoshi: one input, one output and the
+/// change, all Taproot, at 1 sat/vB.
+const LEAST_FEE_SAT: u64 = 154;
+
+/// Refuses an amount of which the policy lets too small a share go to fees: approved, it would wait until it ends.
+fn affordable(
+    session: &Session<'_>,
+    to: &Name,
+    wallet: &Name,
+    client: Option<&Name>,
+    amount: Sats,
+    own_ppm: u64,
+) -> Result<()> {
+    let state = session.replica.state();
+    let Some((policy, _)) = state.policy() else { return Ok(()) };
+    let subject = Subject {
+        kind: RequestKind::Payment,
+        asset: state.genesis().asset(),
+        wallet: wallet.clone(),
+        tier: state.wallet(wallet).map_or(Tier::Hot, |wallet| wallet.tier),
+        client: client.cloned(),
+        destinations: state.destination(to).map(|found| found.kind).into_iter().collect(),
+        amount,
+    };
+    let covering = policy.rules.iter().filter(|rule| rule.when.covers(&subject, None));
+    let ppm = covering.map(|rule| rule.require.fee_max_ppm).fold(own_ppm, u64::min);
+    if fee_within_share(Sats(LEAST_FEE_SAT), amount, ppm) {
+        return Ok(());
+    }
+    let what =
+        format!("of {amount} at most {ppm} millionths may go to fees, less than any transaction costs");
+    let next = match (LEAST_FEE_SAT * 1_000_000).checked_div(ppm) {
+        Some(least) => format!("name --amount of {} sat or more", least + 1),
+        None => "the policy, or --fee-max-ppm, lets no fee at all".to_owned(),
+    };
+    Err(Failure::usage(what, next))
 }
 
 pub(crate) fn wallet(global: &Global, command: args::Wallet) -> Result<()> {

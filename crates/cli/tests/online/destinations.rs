@@ -46,6 +46,14 @@ fn a_destination_is_tried_with_a_small_payment() {
     assert_eq!((asked.outputs[0].destination.as_str(), asked.outputs[0].amount), ("acme", Sats(10_000)));
     assert_eq!(asked.client, Some(name("cat")));
     assert!(asked.note.is_some(), "it is said to be a test");
+    // Where a rule lets so little go to fees that no transaction could be made, it says what would do.
+    let mut frugal = fixtures::rule();
+    frugal.require.fee_max_ppm = 1_000;
+    deployment.world(|world| world.adopt(Document::Policy(fixtures::policy_of(3, &[frugal], 0))));
+    host.ok("status");
+    let said = host.fails("destination test acme --client cat --wallet main --fee-max 1000sat --yes", 2);
+    assert!(said.contains("at most 1000 millionths") && said.contains("--amount of 154001 sat"), "{said}");
+    host.ok("destination test acme --client cat --wallet main --amount 154001sat --fee-max 1000sat --yes");
     host.fails("destination test nobody --client cat --wallet main --fee-max 1000sat --yes", 2);
 }
 
