@@ -109,7 +109,7 @@ fn last_approvals(story: &Story, runs: Runs) -> Result<Vec<Duration>, Failure> {
             renews: None,
             despite: Vec::new(),
             note: None,
-            client: None,
+            client: Some(name("acme")),
         };
         let id = carol.request(ask)?;
         let shown = alice.view(id)?;
