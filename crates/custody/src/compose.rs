@@ -12,7 +12,8 @@ use crate::statement::Envelope;
 impl State {
     /// Whether a statement could be the first entry of a batch of `time`, or of the log's if that is later: what a
     /// proposer asks before it takes one in. A log that stood still since is judged as it will be, for hours and
-    /// windows go on; only reductions come before what is due meanwhile (P5), so that a late veto is none. What is invalid only makes batches invalid; what would be rejected is still an entry.
+    /// windows go on. A reduction comes before what became due meanwhile, as in a batch (P5): no veto comes too late by
+    /// it. What is invalid only makes batches invalid; what would be rejected is still an entry.
     ///
     /// # Errors
     /// Why it would make a batch invalid.
