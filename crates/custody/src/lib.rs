@@ -39,6 +39,7 @@ pub mod map;
 pub mod name;
 mod payee;
 pub mod payment;
+mod people;
 mod permit;
 pub mod policy;
 pub mod quorum;
