@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use custody::Hash;
 use custody::anchors::{Gone, OtherAnchor, OtherAnchors};
-use custody::document::Document;
+use custody::cosigner_set::CosignerSet;
+use custody::document::{CosignerCard, Document};
 use custody::effects::{Decoder as _, Effects, Inclusion, OutPoint};
+use custody::genesis::quorum_of;
 use custody::name::Name;
 use custody::rates::Rate;
 use custody::resharing::Resharing;
@@ -88,17 +90,8 @@ pub(crate) fn readable(document: &Document, labels: &Labels, replica: &Replica) 
             }));
             out
         }
-        Document::Cosigner(card) => vec![
-            field("epoch", card.epoch),
-            field("holds shares", if card.holds_shares { "yes" } else { "no" }),
-            field("identity", card.identity),
-            field("votes with", card.vote),
-            field("co-signs with", card.cosign),
-            field("connects with", card.tls),
-            field("states with", card.statement),
-            field("frames with", card.frame),
-            field("sealed to", card.seal),
-        ],
+        Document::Cosigner(card) => carded(card),
+        Document::CosignerSet(set) => cosigners(set, replica),
         Document::Header(header) => {
             vec![
                 field("block", reversed(header.hash)),
@@ -179,6 +172,38 @@ fn record(document: &Document, labels: &Labels) -> Fields {
         Document::Float(float) => vec![field("at most", sats(float.amount_max))],
         _ => Vec::new(),
     }
+}
+
+/// A co-signer's card.
+fn carded(card: &CosignerCard) -> Fields {
+    vec![
+        field("epoch", card.epoch),
+        field("holds shares", if card.holds_shares { "yes" } else { "no" }),
+        field("identity", card.identity),
+        field("votes with", card.vote),
+        field("co-signs with", card.cosign),
+        field("connects with", card.tls),
+        field("states with", card.statement),
+        field("frames with", card.frame),
+        field("sealed to", card.seal),
+    ]
+}
+
+/// Who votes, and who joins and leaves.
+fn cosigners(set: &CosignerSet, replica: &Replica) -> Fields {
+    let now: Vec<Name> = replica.state().cosigners().into_iter().map(|card| card.name.clone()).collect();
+    let decide = |count: usize| format!("{} of {count} decide", quorum_of(count));
+    let mut out = vec![
+        field("members", names(&set.members)),
+        field("votes", decide(set.members.len())),
+        field("votes now", decide(now.len())),
+    ];
+    out.extend(now.iter().filter(|name| !set.members.contains(name)).map(|name| field("leaves", name)));
+    for card in &set.joining {
+        out.push(field("joins", &card.name));
+        out.extend(carded(card));
+    }
+    out
 }
 
 /// Who holds shares of which wallets, before and after.

@@ -33,7 +33,7 @@ pub use act::{
     revoke,
 };
 pub use alike::{ALIKE_CHARACTERS, ALIKE_END_CHARACTERS, alike, looks_like};
-pub use replica::{Allocated, Head, Replay, Replica, ReplicaError, committee};
+pub use replica::{Allocated, Head, Replay, Replica, ReplicaError};
 pub use request::{
     OutputView, RECENT_S, RequestState, RequestView, RuleView, SimilarView, narrowed, state_of,
 };

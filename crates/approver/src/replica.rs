@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use chain::BitcoinDecoder;
+use custody::Hash;
 use custody::batch::Batch;
-use custody::checkpoint::{FinalHead, HeadError};
+use custody::checkpoint::{Checkpoint, FinalHead, HeadError, SignedNote};
 use custody::effects::Branch;
 use custody::genesis::Genesis;
 use custody::name::Name;
 use custody::rule::Refusal;
 use custody::state::State;
 use custody::statement::Body;
-use custody::{Hash, PublicKey};
-use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
 /// Why a log is not believed.
@@ -89,20 +88,6 @@ impl Head {
     }
 }
 
-/// The co-signers' names and co-signature keys, as [`FinalHead::check`] takes them.
-///
-/// # Errors
-/// A key that is no key.
-pub fn committee(genesis: &Genesis) -> Result<Vec<(String, VerifyingKey)>, ReplicaError> {
-    let key = |name: &Name, key: &PublicKey| {
-        VerifyingKey::from_bytes(&key.0)
-            .map(|key| (name.to_string(), key))
-            .map_err(|_| ReplicaError::Unsound(format!("the key of {name} is no Ed25519 key")))
-    };
-    let cards = genesis.cosigners.iter();
-    cards.map(|card| key(&card.name, &card.cosign)).collect()
-}
-
 /// A run of addresses, as an `Allocate` statement got it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Allocated {
@@ -122,9 +107,9 @@ pub struct Allocated {
 pub struct Replay {
     state: State,
     decoder: BitcoinDecoder,
-    committee: Vec<(String, VerifyingKey)>,
     seen: Option<Head>,
-    heads: BTreeMap<u64, Head>,
+    /// The ends of batches by size of the log, with their heights.
+    heads: BTreeMap<u64, (u64, Head)>,
     allocated: BTreeMap<Hash, Allocated>,
 }
 
@@ -142,9 +127,8 @@ impl Replay {
         }
         let decoder =
             BitcoinDecoder::new(&genesis.network).map_err(|e| ReplicaError::Unsound(e.to_string()))?;
-        let committee = committee(&genesis)?;
         let state = State::new(genesis).map_err(|e| ReplicaError::Unsound(e.to_string()))?;
-        Ok(Self { state, decoder, committee, seen, heads: BTreeMap::new(), allocated: BTreeMap::new() })
+        Ok(Self { state, decoder, seen, heads: BTreeMap::new(), allocated: BTreeMap::new() })
     }
 
     /// The number of the last batch.
@@ -185,7 +169,7 @@ impl Replay {
             }
         }
         let head = Head::of(&next);
-        self.heads.insert(head.size, head);
+        self.heads.insert(head.size, (height, head));
         self.state = next;
         Ok(())
     }
@@ -229,9 +213,7 @@ impl Replay {
     }
 
     fn check(&self, note: &str) -> Result<FinalHead, ReplicaError> {
-        let origin = self.state.genesis().log_origin();
-        let quorum = self.state.numbers().quorum;
-        let head = FinalHead::check(note, &origin, &self.committee, quorum)?;
+        let head = self.state.final_head_at(self.height(), note)?;
         if *head.checkpoint() != self.state.checkpoint() {
             return Err(ReplicaError::Differs {
                 head: head.checkpoint().size,
@@ -296,14 +278,20 @@ impl Replica {
         if note.is_empty() {
             return Ok(0.cmp(&own.size));
         }
-        let origin = self.state().genesis().log_origin();
-        let quorum = self.state().numbers().quorum;
-        let other = FinalHead::check(note, &origin, &self.replay.committee, quorum)?;
+        // Of another co-signer set than that of the own head if the other stands before a change (P30), or after one
+        // that is not known here.
+        let size = SignedNote::parse(note)
+            .and_then(|note| Checkpoint::parse(&note.body))
+            .map_err(HeadError::from)?
+            .size;
+        let next = self.replay.height().saturating_add(1);
+        let height = self.replay.heads.range(size..).next().map_or(next, |(_, (height, _))| *height);
+        let other = self.state().final_head_at(height, note)?;
         let at = other.checkpoint();
         let order = at.size.cmp(&own.size);
         // An older final head must be one that the replay passed through: heads stand at ends of batches.
         let theirs = Head { size: at.size, root: at.root, state: other.state() };
-        if order.is_le() && self.replay.heads.get(&at.size) != Some(&theirs) {
+        if order.is_le() && self.replay.heads.get(&at.size).map(|(_, head)| head) != Some(&theirs) {
             return Err(ReplicaError::Forked { size: at.size });
         }
         Ok(order)

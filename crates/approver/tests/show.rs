@@ -5,14 +5,16 @@ mod common;
 use approver::{Fresh, Labels, View};
 use common::{nonce, replica};
 use custody::anchors::{OtherAnchor, OtherAnchors};
+use custody::cosigner_set::CosignerSet;
 use custody::document::{Destination, DestinationKind, Document};
 use custody::effects::{Branch, Decoder as _, OutPoint, Sats};
 use custody::name::Label;
 use custody::payment::{Request, RequestOutput};
 use custody::policy::{PolicyRule, When};
+use custody::rule_set::NEWEST;
 use custody::statement::Body;
 use custody::{Blob, Hash};
-use fixtures::{Coin, DAY, World, group, label, name, path, policy, policy_of, rule};
+use fixtures::{Coin, DAY, World, card, group, label, name, path, policy, policy_of, rule};
 
 fn labels(texts: &[&str]) -> Labels {
     let mut labels = Labels::default();
@@ -164,7 +166,7 @@ fn freezes_and_changed_destinations_are_shown() {
 fn pays_unlisted() -> Document {
     let when = When { destinations: Some(vec![DestinationKind::Unlisted]), ..When::default() };
     let unlisted = PolicyRule { id: name("unlisted"), when, ..rule() };
-    Document::Policy(policy_of(3, &[rule(), unlisted], 0))
+    Document::Policy(policy_of(NEWEST, &[rule(), unlisted], 0))
 }
 
 /// Address poisoning: what begins and ends like a known address is found out, where it is paid and where it would
@@ -421,7 +423,9 @@ fn every_kind_of_document_has_words() {
         }),
     ];
     let records = fixtures::samples::records(world.time);
-    for document in in_force.chain(others).chain(full).chain(records) {
+    let members = ["s4", "s1", "s2", "w1"].map(name).to_vec();
+    let set = Document::CosignerSet(CosignerSet { members, joining: vec![card("s4", true, 1)] });
+    for document in in_force.chain(others).chain(full).chain(records).chain([set]) {
         kinds.insert(document.kind());
         let fresh = Fresh { nonce: nonce(7), now: world.time };
         let draft = replica.propose(&key, document.clone(), fresh).unwrap();
@@ -432,6 +436,17 @@ fn every_kind_of_document_has_words() {
         }
     }
     assert_eq!(kinds.len(), custody::document::TABLE.len());
+    // Of a set it is said who is new in it, who is not in it any more, and how many decide.
+    let members = ["s4", "s1", "s2", "w1"].map(name).to_vec();
+    let set = Document::CosignerSet(CosignerSet { members, joining: vec![card("s4", true, 1)] });
+    let fresh = Fresh { nonce: nonce(7), now: world.time };
+    let draft = replica.propose(&key, set, fresh).unwrap();
+    let text = draft.view(&replica, &Labels::default(), world.time).unwrap().text();
+    let lines: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in ["leaves s3", "joins s4", "votes 3 of 4 decide", "votes now 3 of 4 decide"] {
+        assert!(lines.iter().any(|found| found == line), "{line} is not in\n{text}");
+    }
 }
 
 /// The hashes and names in a document that people compare, as they are shown, without spaces.

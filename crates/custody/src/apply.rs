@@ -101,6 +101,7 @@ impl State {
             observations: Table::new("observation"),
             resharings: Table::new("resharing"),
             deals: Table::new("deal"),
+            sets: Table::new("cosigner-set"),
         };
         let genesis = Arc::clone(&state.genesis);
         let people = genesis.people.iter().cloned().map(Document::Person);
@@ -142,6 +143,7 @@ impl State {
         fits(tick.height == self.clock.height.saturating_add(1), "the height is not the next one")?;
         fits(tick.state == self.hash(), "the state hash before the batch is another")?;
         fits(tick.time >= self.clock.time, "time runs backwards")?;
+        self.check_handover(tick)?;
         let statements: Vec<_> = batch.entries.iter().map(Envelope::unverified).collect::<Result<_, _>>()?;
         let reductions = statements.iter().take_while(|s| s.body.is_reduction()).count();
         let late = statements.iter().skip(reductions).any(|s| s.body.is_reduction());

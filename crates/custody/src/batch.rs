@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::Hash;
+use crate::bytes::{Blob, Hash};
 use crate::canon;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::statement::Envelope;
@@ -23,6 +23,10 @@ pub struct Tick {
     pub state: Hash,
     /// Log time in seconds since 1970, never less than the Tick before.
     pub time: u64,
+    /// In the first batch of another co-signer set, and there alone, the final head of the set before: a signed note
+    /// (since rule set 4; not written otherwise).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Blob>,
 }
 
 /// A batch.

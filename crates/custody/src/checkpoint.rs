@@ -284,6 +284,9 @@ pub enum HeadError {
     /// A line with the name and key id of a co-signer that does not verify.
     #[error("cosignature of {0} does not verify: fetch the head again")]
     BadCosignature(String),
+    /// A final head, and not of what was replayed.
+    #[error("the head is of another log than the replayed one: fetch both again, and compare with others")]
+    OtherLog,
     /// Fewer distinct co-signers than the quorum.
     #[error("not final: {found} co-signers of the {quorum} needed, ask for a head that is")]
     NoQuorum {

@@ -3,7 +3,7 @@
 
 use crate::apply::Outcome;
 use crate::batch::{BATCH_LIMIT_BYTES, BATCH_LIMIT_ENTRIES, Batch, Tick};
-use crate::bytes::Hash;
+use crate::bytes::{Blob, Hash};
 use crate::effects::Decoder;
 use crate::rule::Refusal;
 use crate::state::State;
@@ -20,7 +20,8 @@ impl State {
     pub fn admit(&self, envelope: &Envelope, time: u64, decoder: &dyn Decoder) -> Result<Outcome, Refusal> {
         let mut next = self.clone();
         if time > self.clock.time {
-            next.advance(&Tick { height: self.clock.height.saturating_add(1), state: self.hash(), time });
+            let height = self.clock.height.saturating_add(1);
+            next.advance(&Tick { height, state: self.hash(), time, handover: None });
             if !envelope.unverified()?.body.is_reduction() {
                 next.enter_into_force(decoder);
             }
@@ -28,11 +29,13 @@ impl State {
         next.apply_entry(envelope, decoder)
     }
 
-    /// Makes a valid batch at `time` of those entries that can be in one, reductions first. Returns
-    /// the ids of what was left out, with the reason.
+    /// Makes a valid batch at `time` of those entries that can be in one, reductions first. `head` is the final head of
+    /// this state, which the batch shows if another set takes over (P30). Returns the ids of what was left out, with the
+    /// reason.
     pub fn compose(
         &self,
         time: u64,
+        head: &str,
         entries: &[Envelope],
         decoder: &dyn Decoder,
     ) -> (Batch, Vec<(Hash, Refusal)>) {
@@ -40,6 +43,7 @@ impl State {
             height: self.clock.height.saturating_add(1),
             state: self.hash(),
             time: time.max(self.clock.time),
+            handover: self.is_handing_over().then(|| Blob(head.as_bytes().to_vec())),
         };
         let is_reduction = |e: &&Envelope| e.unverified().is_ok_and(|s| s.body.is_reduction());
         let (first, rest): (Vec<&Envelope>, Vec<&Envelope>) = entries.iter().partition(is_reduction);

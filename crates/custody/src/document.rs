@@ -13,6 +13,7 @@ pub use crate::ceremony::{
     CEREMONY_DEVIATION_TAG, CEREMONY_REPORT_TAG, CEREMONY_TAG, CeremonyRecord, Participation, Recovery, Slot,
     activation_message, restore_message, share_context,
 };
+use crate::cosigner_set::CosignerSet;
 use crate::effects::PinnedHeader;
 use crate::name::Name;
 pub use crate::people::{DeviceKey, DeviceKind, Grant, Group, Machine, Person};
@@ -80,6 +81,8 @@ pub enum Document {
     Retention(Retention),
     /// Most that a hot wallet holds.
     Float(Float),
+    /// Another set of co-signers.
+    CosignerSet(CosignerSet),
 }
 
 /// The kind of a document.
@@ -138,6 +141,8 @@ pub enum Kind {
     Retention,
     /// [`Document::Float`].
     Float,
+    /// [`Document::CosignerSet`].
+    CosignerSet,
 }
 
 /// What the mechanism does with one kind.
@@ -188,6 +193,7 @@ pub const TABLE: &[Row] = &[
     Row { since: 3, ..row(Kind::Order, true, true, true) },
     Row { since: 3, ..row(Kind::Retention, true, true, true) },
     Row { since: 3, ..row(Kind::Float, true, true, true) },
+    Row { since: 4, ..row(Kind::CosignerSet, true, true, true) },
 ];
 
 impl Kind {
@@ -225,6 +231,7 @@ impl Kind {
             Self::Order => "order",
             Self::Retention => "retention",
             Self::Float => "float",
+            Self::CosignerSet => "cosigner-set",
         }
     }
 }
@@ -259,6 +266,7 @@ impl Document {
             Self::Order(_) => Kind::Order,
             Self::Retention(_) => Kind::Retention,
             Self::Float(_) => Kind::Float,
+            Self::CosignerSet(_) => Kind::CosignerSet,
         }
     }
 
@@ -282,7 +290,11 @@ impl Document {
     /// (ceremony, resume, revocation) are versions of nothing: their own hash names them.
     pub fn subject(&self) -> String {
         match self {
-            Self::Policy(_) | Self::Header(_) | Self::Upgrade(_) | Self::Retention(_) => String::new(),
+            Self::Policy(_)
+            | Self::Header(_)
+            | Self::Upgrade(_)
+            | Self::Retention(_)
+            | Self::CosignerSet(_) => String::new(),
             Self::Person(p) => p.id.to_string(),
             Self::Group(g) => g.id.to_string(),
             Self::Machine(m) => m.id.to_string(),

@@ -111,9 +111,13 @@ impl Numbers {
         ask(all > faulty.saturating_mul(3), "N ≥ 3f + 1")?;
         ask(faulty < threshold, "f < t")?;
         ask(holders.saturating_sub(faulty) >= threshold, "n − f ≥ t")?;
-        let quorum = all.saturating_sub(all.saturating_sub(1) / 3);
-        Ok(Self { all, holders, threshold, faulty, quorum })
+        Ok(Self { all, holders, threshold, faulty, quorum: quorum_of(all) })
     }
+}
+
+/// How many votes of so many co-signers decide: q = N − ⌊(N−1)/3⌋.
+pub fn quorum_of(all: usize) -> usize {
+    all.saturating_sub(all.saturating_sub(1) / 3)
 }
 
 impl Groups for Genesis {

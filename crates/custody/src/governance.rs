@@ -214,6 +214,7 @@ impl State {
             | Document::Retention(_)
             | Document::Float(_) => {}
             Document::Lease(lease) => self.leases.put(&mut self.facts, lease.wallet.clone(), 0),
+            Document::CosignerSet(set) => self.enter_cosigner_set(set),
         }
         let key = (document.kind(), document.subject());
         let hash = document.version(self.documents.get(&key).map(|old| old.hash));
@@ -223,7 +224,7 @@ impl State {
     }
 
     /// Keys that the new version leaves out go out of use; they are never forgotten.
-    fn replace_keys(&mut self, owner: Owner, public: &[Hash]) {
+    pub(crate) fn replace_keys(&mut self, owner: Owner, public: &[Hash]) {
         let ids: Vec<Hash> = public.iter().map(key_id).collect();
         let gone: Vec<Hash> = self
             .keys
@@ -320,11 +321,12 @@ impl State {
             Document::Retention(retention) => self.check_record(Record::Retention(retention), decoder),
             Document::Float(float) => self.check_record(Record::Float(float), decoder),
             Document::Resharing(resharing) => self.check_resharing(resharing),
+            Document::CosignerSet(set) => self.check_cosigner_set(set),
         }
     }
 
     /// Every public key stands once: one key, one purpose, one owner (P4).
-    fn check_fresh_keys(&self, owner: &Owner, keys: &[Hash]) -> Result<(), Refusal> {
+    pub(crate) fn check_fresh_keys(&self, owner: &Owner, keys: &[Hash]) -> Result<(), Refusal> {
         let distinct: BTreeSet<_> = keys.iter().collect();
         let fresh = |key: &Hash| {
             let known = self.key(&key_id(key)).is_none_or(|k| k.owner == *owner && k.revoked_at.is_none());
@@ -427,6 +429,10 @@ impl State {
         ensure(next, Rule::KeyState, || {
             "a wallet begins active, and one whose key may be known stays so: sweep it".into()
         })?;
+        if wallet.state.is_none() && self.clock.rules >= 4 {
+            let members: Vec<Name> = self.cosigners().into_iter().map(|card| card.name.clone()).collect();
+            self.check_outside(&wallet.ceremony, wallet.slot, &members)?;
+        }
         let tier = old.is_none_or(|old| old.tier == wallet.tier);
         ensure(tier || self.clock.rules < 3, Rule::Document, || {
             "a wallet stays in its tier: open another one".into()
@@ -452,7 +458,10 @@ impl State {
         let sound = |holds: bool, why: &str| ensure(holds, Rule::Document, || why.into());
         let old = self.cosigner(&card.name);
         let old = old.ok_or_else(|| {
-            Refusal::new(Rule::Committee, "a new co-signer needs new shares: hold a ceremony")
+            Refusal::new(
+                Rule::Committee,
+                "there is no such co-signer: it joins by a document of kind cosigner-set",
+            )
         })?;
         sound(old.identity == card.identity, "the identity key is pinned by genesis")?;
         sound(
@@ -484,7 +493,10 @@ impl State {
         let (id, mut proposal) =
             found.ok_or_else(|| Refusal::new(Rule::RuleSet, "no approved upgrade names this rule set"))?;
         proposal.supports.insert(name);
-        let enough = proposal.supports.len() >= self.numbers().quorum;
+        // Who left since counts no more (P30).
+        let members = self.cosigners();
+        let supporters = members.iter().filter(|card| proposal.supports.contains(&card.name)).count();
+        let enough = supporters >= self.numbers().quorum;
         self.proposals.put(&mut self.facts, id, proposal);
         if enough {
             let delay =

@@ -29,6 +29,7 @@ mod ceremony;
 pub mod charge;
 pub mod checkpoint;
 mod compose;
+pub mod cosigner_set;
 pub mod decide;
 pub mod document;
 pub mod effects;

@@ -174,7 +174,7 @@ impl State {
         )?;
         let known: Vec<&Name> =
             self.cosigners().iter().map(|c| &c.name).filter(|n| holders.contains(n)).collect();
-        sound(known.into_iter().eq(holders), "the holders are not co-signers in the order of genesis")?;
+        sound(known.into_iter().eq(holders), "the holders are not co-signers in the order of their turns")?;
         let numbers = self.numbers();
         ensure(holders.len() >= numbers.threshold.saturating_add(numbers.faulty), Rule::Committee, || {
             format!(

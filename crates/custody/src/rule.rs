@@ -155,6 +155,10 @@ rules! {
     Lapsed = "P29.lapsed",
     /// A co-signer set keeps the inequalities N ≥ 3f + 1, f ≥ 1, f < t, n − f ≥ t.
     Committee = "P30.committee",
+    /// The first batch of another co-signer set shows the final head of the set before.
+    Handover = "P30.handover" since 4,
+    /// Who leaves the co-signers holds no shares in use, and few enough outside have shares that were in use.
+    Leaving = "P30.leaving" since 4,
 }
 
 impl fmt::Display for Rule {

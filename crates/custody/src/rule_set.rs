@@ -21,10 +21,10 @@ pub struct Upgrade {
 }
 
 /// The rule sets that this program has, oldest first.
-pub const RULE_SETS: &[u32] = &[1, 2, 3];
+pub const RULE_SETS: &[u32] = &[1, 2, 3, 4];
 
 /// The newest of them, with which new deployments begin.
-pub const NEWEST: u32 = 3;
+pub const NEWEST: u32 = 4;
 
 /// What a later rule set added beside kinds of documents and rules, which have their own `since`.
 const ADDED: &[(u32, &str)] = &[
@@ -58,6 +58,7 @@ const ADDED: &[(u32, &str)] = &[
     (3, "a review is approved by its signatories"),
     (3, "a freeze of a client stops requests that name none"),
     (3, "who is away or stands in is so at the time at which a share leaves"),
+    (4, "field handover of a tick"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::{Hash, PublicKey};
 use crate::charge::Charge;
 use crate::checkpoint::Checkpoint;
+use crate::cosigner_set::SetRecord;
 use crate::decide::Rulebook;
 use crate::document::{
     Client, CosignerCard, Destination, Document, Grant, Kind, Machine, Person, Slot, Wallet,
 };
 use crate::effects::{Branch, OutPoint, PinnedHeader, Sats};
-use crate::genesis::{Genesis, Numbers};
+use crate::genesis::Genesis;
 use crate::map::MerkleMap;
 use crate::name::Name;
 use crate::payment::{Request, TypedTransaction};
@@ -322,6 +323,7 @@ pub struct State {
     pub(crate) observations: Table<Name, Observation>,
     pub(crate) resharings: Table<Hash, ResharingRecord>,
     pub(crate) deals: Table<(Hash, u32), BTreeMap<Name, Deal>>,
+    pub(crate) sets: Table<u64, SetRecord>,
 }
 
 macro_rules! lookup {
@@ -417,23 +419,6 @@ impl State {
             Some(Document::Header(header)) => *header,
             Some(_) | None => self.genesis.header,
         }
-    }
-
-    /// The co-signers in the order of their turns, with the keys in force.
-    pub fn cosigners(&self) -> Vec<&CosignerCard> {
-        self.genesis.cosigners.iter().map(|c| self.cosigner(&c.name).unwrap_or(c)).collect()
-    }
-
-    /// The numbers of the co-signer set.
-    pub fn numbers(&self) -> Numbers {
-        // Genesis was checked when the state was made.
-        self.genesis.numbers().unwrap_or(Numbers {
-            all: 0,
-            holders: 0,
-            threshold: 0,
-            faulty: 0,
-            quorum: usize::MAX,
-        })
     }
 
     /// Proposals by id.

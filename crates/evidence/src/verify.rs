@@ -9,7 +9,7 @@ use std::path::Path;
 use chain::BitcoinDecoder;
 use custody::Hash;
 use custody::batch::Batch;
-use custody::checkpoint::{Checkpoint, FinalHead, HeadError, NoteError, parse_vkey, vkey};
+use custody::checkpoint::{Checkpoint, HeadError, NoteError, SignedNote, parse_vkey, vkey};
 use custody::genesis::Genesis;
 use custody::name::Name;
 use custody::policy::describe;
@@ -172,8 +172,14 @@ impl LogKeys {
         Ok(Self { origin: origin.to_owned(), committee, quorum })
     }
 
-    fn check(&self, note: &str) -> Result<FinalHead, HeadError> {
-        FinalHead::check(note, &self.origin, &self.committee, self.quorum)
+    /// The checkpoint in a note about the log of these keys. Whose signatures make it final, the log itself says.
+    fn read(&self, note: &str) -> Result<Checkpoint, HeadError> {
+        let checkpoint = Checkpoint::parse(&SignedNote::parse(note)?.body)?;
+        if checkpoint.origin != self.origin {
+            let (expected, found) = (self.origin.clone(), checkpoint.origin);
+            return Err(HeadError::Origin { expected, found });
+        }
+        Ok(checkpoint)
     }
 }
 
@@ -195,11 +201,9 @@ pub struct VerifiedLog {
 /// The first thing that is not as it should be.
 pub fn verify_log(dir: &Path, keys: &LogKeys, against: Option<&str>) -> Result<VerifiedLog, VerifyError> {
     let export = read_export(dir).map_err(|error| explain(dir, error))?;
-    let head = keys.check(&export.note).map_err(VerifyError::Head)?;
-    let older = against.map(|note| keys.check(note).map_err(VerifyError::Against)).transpose()?;
-    if let Some(older) = &older {
-        goes_on(&export, older.checkpoint())?;
-    }
+    keys.read(&export.note).map_err(VerifyError::Head)?;
+    let older = against.map(|note| keys.read(note).map(|older| (note, older)).map_err(VerifyError::Against));
+    let older = older.transpose()?;
     let genesis = Genesis::parse(&export.genesis).map_err(|e| VerifyError::Genesis(e.to_string()))?;
     let known = LogKeys::of_genesis(&genesis)?;
     let fits = |holds: bool, why: &str| {
@@ -212,7 +216,7 @@ pub fn verify_log(dir: &Path, keys: &LogKeys, against: Option<&str>) -> Result<V
         (all, keys.quorum)
     };
     fits(sorted(&known) == sorted(keys), "its co-signers or their quorum are not those of the keys file")?;
-    replay(&export, genesis, &head, older.as_ref())
+    replay(&export, genesis, older)
 }
 
 /// Where an export does not agree with itself, says which entry if that shows.
@@ -224,8 +228,17 @@ fn explain(dir: &Path, error: ExportError) -> VerifyError {
     difference(dir, path).map_or_else(|| error.into(), VerifyError::Entry)
 }
 
-/// Whether the log goes on from the older checkpoint: its root at that size, computed from the entries.
-fn goes_on(export: &Export, older: &Checkpoint) -> Result<(), VerifyError> {
+/// Whether the log goes on from the older checkpoint, if that is final: its root at that size, computed from the
+/// entries, and the state where the log `passed` it. One beyond the end is judged under the keys that the end names.
+fn goes_on(
+    export: &Export,
+    note: &str,
+    older: &Checkpoint,
+    passed: Option<&State>,
+    end: &State,
+) -> Result<(), VerifyError> {
+    let height = passed.map_or(end.clock().height.saturating_add(1), |state| state.clock().height);
+    let final_head = end.final_head_at(height, note).map_err(VerifyError::Against)?;
     let found = u64::try_from(export.entries.len()).unwrap_or(u64::MAX);
     if found < older.size {
         return Err(VerifyError::Truncated { older: older.size, found });
@@ -239,41 +252,53 @@ fn goes_on(export: &Export, older: &Checkpoint) -> Result<(), VerifyError> {
         let (size, found) = (older.size, frontier.root());
         return Err(VerifyError::Fork { size, older: older.root, found });
     }
-    Ok(())
+    match passed {
+        Some(state) if state.log_size() != older.size => Err(VerifyError::ForkedBatch(older.size)),
+        Some(state) if state.hash() != final_head.state() => Err(VerifyError::ForkedState(older.size)),
+        _ => Ok(()),
+    }
 }
 
+/// Replays the log; then it is known who co-signs which of its heads (P30), and the heads are checked.
 fn replay(
     export: &Export,
     genesis: Genesis,
-    head: &FinalHead,
-    older: Option<&FinalHead>,
+    older: Option<(&str, Checkpoint)>,
 ) -> Result<VerifiedLog, VerifyError> {
     let unsound = |why: String| VerifyError::Genesis(why);
     let decoder = BitcoinDecoder::new(&genesis.network).map_err(|e| unsound(e.to_string()))?;
     let batches = Batch::from_leaves(export.entries.iter().map(Vec::as_slice)).map_err(VerifyError::Form)?;
     let mut state = State::new(genesis).map_err(|e| unsound(e.to_string()))?;
     let mut report = Report {
-        origin: head.checkpoint().origin.clone(),
-        entries: head.checkpoint().size,
+        origin: state.genesis().log_origin(),
+        entries: 0,
         batches: 0,
-        root: head.checkpoint().root,
-        state: head.state(),
+        root: Hash::default(),
+        state: Hash::default(),
         time: 0,
-        signers: head.signers().clone(),
-        consistent_with: older.map(|older| older.checkpoint().size),
+        signers: Default::default(),
+        consistent_with: older.as_ref().map(|(_, older)| older.size),
         statements: Default::default(),
         rejected: Vec::new(),
         authorisations: Vec::new(),
     };
-    let mut older = older;
+    // The states at the end of the batch in which the older head stands, or behind which it does.
+    let mut passed = None;
     for batch in &batches {
         let before = state.clone();
         let first = state.log_size();
-        let outcomes = state.apply(batch, &decoder).map_err(|refusal| VerifyError::Batch {
-            height: batch.tick.height,
-            first,
-            last: first + batch.entries.len() as u64,
-            refusal,
+        let outcomes = state.apply(batch, &decoder).map_err(|refusal| {
+            // A head that is not final says more than what does not replay under it, if its keys are known.
+            let head = state.final_head_at(batch.tick.height, &export.note);
+            match head.err().filter(|_| state.set_since() == 0) {
+                Some(error) => VerifyError::Head(error),
+                None => VerifyError::Batch {
+                    height: batch.tick.height,
+                    first,
+                    last: first + batch.entries.len() as u64,
+                    refusal,
+                },
+            }
         })?;
         for (i, (envelope, outcome)) in batch.entries.iter().zip(outcomes).enumerate() {
             let statement = envelope.unverified().map_err(VerifyError::Form)?;
@@ -303,18 +328,18 @@ fn replay(
                 report.authorisations.extend(authorisation(&then, entry, &outcome.id));
             }
         }
-        // The older head covers the state too, where this log passes through it.
-        if let Some(old) = older.filter(|old| state.log_size() >= old.checkpoint().size) {
-            let size = old.checkpoint().size;
-            if state.log_size() != size {
-                return Err(VerifyError::ForkedBatch(size));
-            }
-            if state.hash() != old.state() {
-                return Err(VerifyError::ForkedState(size));
-            }
-            older = None;
+        if passed.is_none() && older.as_ref().is_some_and(|(_, old)| state.log_size() >= old.size) {
+            passed = Some(state.clone());
         }
     }
+    if let Some((note, old)) = &older {
+        goes_on(export, note, old, passed.as_ref(), &state)?;
+    }
+    let head = state.final_head_at(state.clock().height, &export.note).map_err(VerifyError::Head)?;
+    report.entries = head.checkpoint().size;
+    report.root = head.checkpoint().root;
+    report.state = head.state();
+    report.signers = head.signers().clone();
     report.batches = state.clock().height;
     report.time = state.clock().time;
     if state.hash() != head.state() {

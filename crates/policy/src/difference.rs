@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     fn paying(amount: u64) -> Policy {
-        let mut policy = fixtures::policy_of(3, &[fixtures::rule()], 0);
+        let mut policy = fixtures::policy_of(custody::rule_set::NEWEST, &[fixtures::rule()], 0);
         policy.rules[0].require.amount_max = Sats(amount);
         policy
     }

@@ -221,7 +221,12 @@ pub(crate) fn status(desk: &Desk) -> ServerStatus {
     let link = |name: &Name| (name.clone(), core.connected.contains(name));
     ServerStatus {
         height: core.replica.height(),
-        cosigners: desk.names().iter().map(link).collect(),
+        cosigners: desk
+            .names()
+            .iter()
+            .filter(|name| core.replica.state().cosigner(name).is_some())
+            .map(link)
+            .collect(),
         pending: u32::try_from(core.pending.len()).unwrap_or(u32::MAX),
         chain_tip: core.published.chain_tip,
         payments: core.published.payments.clone(),

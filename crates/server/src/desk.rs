@@ -422,7 +422,9 @@ impl Desk {
     pub(crate) fn tend_pending(&self, core: &mut Core) {
         let Core { replica, pending, .. } = core;
         let admits = |e: &Envelope| replica.state().admit(e, now_s(), replica.decoder()).is_ok();
-        pending.settle(replica.state(), now_s(), &self.names, admits);
+        let members: Vec<Name> =
+            replica.state().cosigners().into_iter().map(|card| card.name.clone()).collect();
+        pending.settle(replica.state(), now_s(), &members, admits);
         for envelope in pending.again(now_s(), admits) {
             self.send_statement(&envelope);
         }

@@ -45,7 +45,8 @@ pub(crate) fn keep_up(desk: &Arc<Desk>, name: &Name, address: &str) {
 
 fn dial(desk: &Desk, name: &Name, address: &str) -> Result<Connection, String> {
     let tls = desk.core().replica.state().cosigner(name).map(|card| card.tls);
-    let tls = tls.ok_or_else(|| format!("genesis has no co-signer {name}"))?;
+    let tls =
+        tls.ok_or_else(|| "the log has no co-signer of this name: it is dialled once it joins".to_owned())?;
     let found: Option<SocketAddr> = address.to_socket_addrs().map_err(|e| e.to_string())?.next();
     let found = found.ok_or_else(|| format!("{address} has no address"))?;
     wire::connect(found, desk.keys.tls(), tls.0, DIAL_TIMEOUT).map_err(|e| e.to_string())

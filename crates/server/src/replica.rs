@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use chain::BitcoinDecoder;
 use custody::Blob;
 use custody::batch::Batch;
-use custody::checkpoint::FinalHead;
+use custody::checkpoint::HeadError;
 use custody::genesis::Genesis;
 use custody::rule::{Refusal, Rule};
 use custody::state::State;
-use ed25519_dalek::VerifyingKey;
 use wire::message::{BATCHES_LIMIT, BATCHES_LIMIT_BYTES, Log};
 
 /// Why a piece of the log was not adopted.
@@ -127,7 +126,8 @@ impl Replica {
             let applied = Batch::parse(&batch.0).and_then(|b| state.apply(&b, &self.decoder));
             applied.map_err(|refusal| PieceError::Batch { height, refusal })?;
         }
-        check_head(&state, &piece.note).map_err(|why| PieceError::Head { height: last, why })?;
+        let wrong = |error: HeadError| PieceError::Head { height: last, why: error.to_string() };
+        state.final_head(&piece.note).map_err(wrong)?;
         let bytes = fresh.iter().fold(0usize, |sum, batch| sum.saturating_add(batch.0.len()));
         let more = fresh.len() > 1 || bytes > BATCHES_LIMIT_BYTES / 4;
         self.batches.extend(fresh.into_iter().cloned());
@@ -162,18 +162,6 @@ impl Replica {
         }
         piece
     }
-}
-
-/// Checks that a note is a final head of exactly this state's log.
-fn check_head(state: &State, note: &str) -> Result<(), String> {
-    let key = |card: &&custody::document::CosignerCard| {
-        VerifyingKey::from_bytes(&card.cosign.0).ok().map(|key| (card.name.to_string(), key))
-    };
-    let committee: Vec<_> = state.cosigners().iter().filter_map(key).collect();
-    let head = FinalHead::check(note, &state.genesis().log_origin(), &committee, state.numbers().quorum)
-        .map_err(|e| e.to_string())?;
-    let own = state.checkpoint();
-    if *head.checkpoint() == own { Ok(()) } else { Err("it is of another log than the replayed one".into()) }
 }
 
 #[cfg(test)]

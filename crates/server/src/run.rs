@@ -1,5 +1,6 @@
 //! The process: threads around the desk.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,7 +104,10 @@ impl Server {
     /// See [`RunError`].
     pub fn open(setup: Setup) -> Result<Self, RunError> {
         let keys = Keys::open(&setup.directory)?;
-        let names = setup.genesis.cosigners.iter().map(|card| card.name.clone()).collect();
+        // Those of genesis, and those that joined since or are to join (P30).
+        let first = setup.genesis.cosigners.iter().map(|card| &card.name);
+        let names: BTreeSet<&Name> = first.chain(setup.cosigners.iter().map(|(name, _)| name)).collect();
+        let names = names.into_iter().cloned().collect();
         let (desk, places) = Desk::open(&setup.directory, setup.genesis.clone(), keys, names)?;
         let bookkeeping = Bookkeeping::open(&desk, &setup)?;
         let machine = desk.keys.machine();

@@ -25,14 +25,15 @@ const HELP: &str = "\
 keyward-signer: a co-signer of a Keyward deployment
 
   keyward-signer init --dir DIR --name NAME --secret-fd N --card FILE [--witness]
-      makes the keys of a new co-signer and writes its public card, for genesis
+      makes the keys of a new co-signer and writes its public card, for genesis or to join
 
   keyward-signer run --dir DIR --genesis FILE --genesis-hash HEX --listen ADDRESS --secret-fd N
-                     [--restored] [--pinned-head FILE] [--ready-file FILE]
+                     [--restored] [--pinned-head FILE] [--name NAME] [--ready-file FILE]
       runs it; --restored says that DIR may be an older copy; --pinned-head enters a final head (the
-      checkpoint of an export, brought by people): it takes no part before its log has passed it
+      checkpoint of an export, brought by people): it takes no part before its log has passed it; --name
+      is that of a co-signer that joins later, which genesis does not know: it needs a pinned head
 
-  keyward-signer rekey --dir DIR --secret-fd N --card FILE
+  keyward-signer rekey --dir DIR --secret-fd N --card FILE [--name NAME]
       makes the next statement, frame and sealing keys of a co-signer that does not run, and writes its
       next card, to be proposed and approved; running it again makes others
 

@@ -76,7 +76,11 @@ pub fn vault() -> Arc<Vault> {
     Arc::clone(VAULT.get_or_init(make))
 }
 
-fn card(of: &str) -> CosignerCard {
+/// The card of a co-signer; it is to hold shares if its name begins with an s.
+///
+/// # Panics
+/// Without locked memory.
+pub fn card(of: &str) -> CosignerCard {
     let secrets = secrets(of);
     let public = secrets.public();
     let mut card = CosignerCard {

@@ -28,7 +28,7 @@ pub use weather::Weather;
 /// One running or stopped process of a co-signer.
 #[derive(Debug)]
 struct Place {
-    who: usize,
+    who: &'static str,
     cosigner: Option<Cosigner>,
     disk: Disk,
     timers: BTreeMap<Timer, u64>,
@@ -90,7 +90,7 @@ impl Cluster {
     /// Four co-signers, started at a time from these disks. Each of the liars runs twice.
     pub fn on_disks(seed: u64, deployment: Deployment, liars: &[usize], now_ms: u64, disks: &[Disk]) -> Self {
         let place = |who: usize| Place {
-            who,
+            who: COSIGNERS[who],
             cosigner: None,
             disk: disks[who].clone(),
             timers: BTreeMap::new(),
@@ -121,6 +121,29 @@ impl Cluster {
             number: 0,
             submitted: Vec::new(),
         }
+    }
+
+    /// Starts a co-signer that genesis does not know on an empty disk, from heads that people entered there (P30).
+    /// Returns its place.
+    pub fn join(&mut self, who: &'static str, pins: &[String]) -> usize {
+        let disk = Disk { pins: pins.to_vec(), ..Disk::default() };
+        self.record.restored(self.places.len(), &disk);
+        self.places.push(Place {
+            who,
+            cosigner: None,
+            disk,
+            timers: BTreeMap::new(),
+            starts_at: self.now_ms,
+            restored: false,
+            ahead_ms: 0,
+        });
+        self.side.push(false);
+        self.places.len() - 1
+    }
+
+    /// Puts a process on the side of the cut where the first one is, or on the other one.
+    pub fn seat_on_side(&mut self, place: usize, other: bool) {
+        self.side[place] = other;
     }
 
     /// A number below `n`.
@@ -161,7 +184,7 @@ impl Cluster {
     /// Sends something of the server to every process of a co-signer.
     pub fn order(&mut self, who: &str, message: &ToCosigner) {
         for place in 0..self.places.len() {
-            if COSIGNERS[self.places[place].who] == who {
+            if self.places[place].who == who {
                 self.send(place, None, message);
             }
         }
@@ -262,7 +285,7 @@ impl Cluster {
     }
 
     fn start(&mut self, place: usize) {
-        let who = COSIGNERS[self.places[place].who];
+        let who = self.places[place].who;
         let genesis = self.deployment.genesis.clone();
         let disk = self.places[place].disk.clone();
         let opened = Cosigner::open(genesis, name(who), secrets(who), vault(), &disk);
@@ -344,10 +367,10 @@ impl Cluster {
                         self.released(place, share);
                     }
                 }
-                let from = name(COSIGNERS[self.places[place].who]);
+                let from = name(self.places[place].who);
                 for other in 0..self.len() {
                     let who = self.places[other].who;
-                    let addressed = to.as_ref().is_none_or(|to| to.as_str() == COSIGNERS[who]);
+                    let addressed = to.as_ref().is_none_or(|to| to.as_str() == who);
                     if addressed && who != self.places[place].who {
                         self.send(
                             other,

@@ -202,7 +202,7 @@ fn bad_letters(scene: &Scene) {
     let log = |from: u64, count: usize| {
         let batch = Batch {
             entries: Vec::new(),
-            tick: custody::batch::Tick { height: from, state: Hash([0; 32]), time: now_s() },
+            tick: custody::batch::Tick { height: from, state: Hash([0; 32]), time: now_s(), handover: None },
         };
         let batches = vec![custody::Blob(batch.bytes()); count];
         let height = from.saturating_add(count as u64).saturating_sub(1);

@@ -12,6 +12,7 @@ use custody::policy::{
 };
 use custody::rates::Value;
 use custody::rule::Rule;
+use custody::rule_set::NEWEST;
 use fixtures::{DAY, START, World, full_policy, group, name, newest, path, person, policy_of, rule};
 
 use crate::refused;
@@ -176,7 +177,7 @@ fn deny_floor_adoption_of_a_rule_that_nothing_passes() {
         part.require.amount_max = Sats(most);
         part
     };
-    let of = |rules: &[PolicyRule]| adopt(policy_of(3, rules, 0));
+    let of = |rules: &[PolicyRule]| adopt(policy_of(NEWEST, rules, 0));
     // Together they let 1,000 to 2,000 pass, and then 3,001 to 5,000.
     of(&[part("a", 1_000, 5_000, 5_000), part("b", 2_000, 3_000, 2_000)]).unwrap();
     let no = of(&[part("a", 2_000, 3_000, 3_000), part("b", 1_000, 5_000, 1_999)]).unwrap_err();
@@ -202,7 +203,7 @@ fn deny_floor_adoption_of_a_rule_that_nothing_passes() {
         open: vec![(START + hour * 3_600, 3_600)],
     };
     for (hour, fine) in [(8, true), (9, false)] {
-        let mut policy = policy_of(3, &[rule(), PolicyRule { id: name("other"), ..rule() }], 0);
+        let mut policy = policy_of(NEWEST, &[rule(), PolicyRule { id: name("other"), ..rule() }], 0);
         policy.calendars = [(name("one"), at(8)), (name("two"), at(hour))].into();
         policy.rules[0].require.hours = Some(name("one"));
         policy.rules[1].require.hours = Some(name("two"));
@@ -220,8 +221,8 @@ fn the_number_of_rules_has_a_limit() {
         };
         (0..n).map(named).collect()
     };
-    adopt(policy_of(3, &rules(RULES_LIMIT), 0)).unwrap();
-    refused(adopt(policy_of(3, &rules(RULES_LIMIT + 1), 0)), Rule::Floor);
+    adopt(policy_of(NEWEST, &rules(RULES_LIMIT), 0)).unwrap();
+    refused(adopt(policy_of(NEWEST, &rules(RULES_LIMIT + 1), 0)), Rule::Floor);
 }
 
 /// Nobody who writes the software decides anything here (DACS DEV), also not by a later change of a group.
@@ -247,7 +248,7 @@ fn deny_floor_adoption_of_developers_in_production() {
 /// The paths of one person stay under de minimis, and the message says where they belong.
 #[test]
 fn a_refusal_says_what_to_do() {
-    let mut policy = policy_of(3, &[rule()], 0);
+    let mut policy = policy_of(NEWEST, &[rule()], 0);
     policy.rules[0].require.approvals = vec![path(&[(1, "approvers")])];
     let no = adopt(policy).unwrap_err();
     assert!(no.why.contains("rule payments") && no.why.contains("de minimis"), "{}", no.why);
@@ -288,7 +289,7 @@ fn deny_floor_adoption_of_what_is_too_intricate() {
     (last.when.wallets, last.when.clients) = (names("w"), names("c"));
     last.require.amount_max = Sats(0);
     rules.push(last);
-    let no = adopt(policy_of(3, &rules, 0)).unwrap_err();
+    let no = adopt(policy_of(NEWEST, &rules, 0)).unwrap_err();
     assert!(no.why.contains("too intricate"), "{}", no.why);
     refused::<()>(Err(no), Rule::Floor);
 }

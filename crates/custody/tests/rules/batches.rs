@@ -4,6 +4,7 @@ use custody::batch::{BATCH_LIMIT_BYTES, BATCH_LIMIT_ENTRIES, Batch};
 use custody::document::Document;
 use custody::payment::Request;
 use custody::rule::Rule;
+use custody::rule_set::NEWEST;
 use custody::state::State;
 use custody::statement::{Body, Envelope, Freeze, Propose, Scope, Veto};
 use custody::tree::root_of;
@@ -58,7 +59,7 @@ fn allow_p5_reductions_first() {
     let mut world = World::ready();
     let entries =
         [propose(&mut world, "beta"), freeze(&mut world), freeze(&mut world), propose(&mut world, "gamma")];
-    let (batch, _) = world.state.compose(world.time, &entries, &world.decoder);
+    let (batch, _) = world.state.compose(world.time, "", &entries, &world.decoder);
     assert_eq!(batch.entries, [1, 2, 0, 3].map(|i: usize| entries[i].clone()));
     world.try_batch(&batch).unwrap();
 }
@@ -98,7 +99,7 @@ fn batches_on_both_sides_of_their_limits() {
     let more = propose(&mut world, "more");
     batch.entries.push(more.clone());
     refused(Batch::parse(&batch.bytes()), Rule::Form);
-    let (composed, left_out) = world.state.compose(world.time, &batch.entries, &world.decoder);
+    let (composed, left_out) = world.state.compose(world.time, "", &batch.entries, &world.decoder);
     assert!(left_out.is_empty() && composed.entries.len() <= BATCH_LIMIT_ENTRIES);
     world.try_batch(&composed).unwrap();
 
@@ -115,7 +116,7 @@ fn batches_on_both_sides_of_their_limits() {
         Batch::parse(&batch.bytes()).unwrap();
     }
     refused(Batch::parse(&batch.bytes()), Rule::Form);
-    let (composed, left_out) = world.state.compose(world.time, &batch.entries, &world.decoder);
+    let (composed, left_out) = world.state.compose(world.time, "", &batch.entries, &world.decoder);
     assert!(left_out.is_empty() && composed.bytes().len() <= BATCH_LIMIT_BYTES);
 }
 
@@ -132,7 +133,7 @@ fn forged_entries_crowd_nothing_out() {
     assert!(entries.iter().map(|e| e.bytes().len()).sum::<usize>() > BATCH_LIMIT_BYTES / 2);
     let real = freeze(&mut world);
     entries.push(real.clone());
-    let (batch, left_out) = world.state.compose(world.time, &entries, &world.decoder);
+    let (batch, left_out) = world.state.compose(world.time, "", &entries, &world.decoder);
     assert_eq!((batch.entries, left_out.len()), (vec![real], 800));
 }
 
@@ -189,7 +190,7 @@ fn what_is_admitted_is_applied() {
 #[test]
 fn what_is_admitted_later_is_applied_as_in_its_batch() {
     let mut world = World::open(fixtures::newest());
-    world.adopt(Document::Policy(fixtures::policy_of(3, &[fixtures::rule()], 300)));
+    world.adopt(Document::Policy(fixtures::policy_of(NEWEST, &[fixtures::rule()], 300)));
     let id = world.propose("bob", fixtures::client("north")).unwrap();
     for who in ["alice", "bob"] {
         world.approve(who, id).unwrap();
@@ -245,7 +246,7 @@ proptest! {
             prop_assert_eq!(one.state.checkpoint(), world.state.checkpoint());
         }
 
-        let (batch, left_out) = world.state.compose(time, &entries, &world.decoder);
+        let (batch, left_out) = world.state.compose(time, "", &entries, &world.decoder);
         prop_assert_eq!(batch.entries.len() + left_out.len(), entries.len());
         let mut two = world.clone();
         let mut three = world.clone();

@@ -37,7 +37,7 @@ fn the_golden_log_replays() {
     let genesis = Genesis::parse(&read("golden-log-v1/genesis.json")).unwrap();
     let decoder = BitcoinDecoder::new(&genesis.network).unwrap();
     let mut state = State::new(genesis).unwrap();
-    for version in [1, 2, 3] {
+    for version in [1, 2, 3, 4] {
         for (i, line) in golden_log(version).iter().enumerate() {
             let outcomes = state.apply(&line.batch, &decoder);
             let outcomes = outcomes.unwrap_or_else(|e| panic!("batch {i} of {version}: {e}"));
@@ -116,6 +116,26 @@ fn the_third_golden_log_has_what_is_new() {
     }
 }
 
+/// The document that rule set 4 brought stands in its golden log, what its rules refused there, and one handover.
+#[test]
+fn the_fourth_golden_log_has_what_is_new() {
+    let lines = golden_log(4);
+    let bodies = lines.iter().flat_map(|line| &line.batch.entries).map(|e| e.unverified().unwrap().body);
+    let kinds: BTreeSet<_> = bodies
+        .filter_map(|body| match body {
+            Body::Propose(propose) => Some(propose.document.kind()),
+            _ => None,
+        })
+        .collect();
+    let new = TABLE.iter().filter(|row| row.since == 4).map(|row| row.kind);
+    assert!(new.into_iter().all(|kind| kinds.contains(&kind)));
+    let rejected: Vec<&String> = lines.iter().flat_map(|line| &line.outcomes).collect();
+    for rule in [Rule::Committee, Rule::Leaving] {
+        assert!(rejected.contains(&&rule.id().to_owned()), "{rule}");
+    }
+    assert_eq!(lines.iter().filter(|line| line.batch.tick.handover.is_some()).count(), 1);
+}
+
 #[test]
 fn the_golden_log_has_everything() {
     let lines = golden_log(1);
@@ -171,9 +191,9 @@ fn golden_envelopes() {
     let expected = json("statement/expected.json");
     assert_eq!(genesis.hash(), of(&expected["genesis"]["hash"]));
     assert_eq!(genesis.log_origin(), of::<String>(&expected["genesis"]["origin"]));
-    let [newer, newest] = ["2", "3"].map(|set| json(&format!("statement/expected-{set}.json")));
-    let sets = [&expected, &newer, &newest].map(|e| e["envelopes"].as_object().unwrap());
-    assert_eq!(sets.map(|envelopes| envelopes.len()), [10, 7, 3]);
+    let [newer, third, newest] = ["2", "3", "4"].map(|set| json(&format!("statement/expected-{set}.json")));
+    let sets = [&expected, &newer, &third, &newest].map(|e| e["envelopes"].as_object().unwrap());
+    assert_eq!(sets.map(|envelopes| envelopes.len()), [10, 7, 3, 1]);
     for (kind, facts) in sets.into_iter().flatten() {
         let bytes = read(&format!("statement/{kind}.json"));
         let envelope = Envelope::parse(&bytes).unwrap();
@@ -182,7 +202,7 @@ fn golden_envelopes() {
         let public: Hash = of(&facts["public"]);
         let key_of = |id: &Hash| (*id == key_id(&public)).then_some(public);
         let verified = envelope.clone().verify(&genesis.hash(), key_of).unwrap();
-        assert_eq!(verified.statement().body.kind(), kind.trim_end_matches(['-', '2', '3']));
+        assert_eq!(verified.statement().body.kind(), kind.trim_end_matches(['-', '2', '3', '4']));
         // The same words lead to the same bytes.
         let statement = envelope.unverified().unwrap();
         let again = statement.enveloped(statement.payload().unwrap(), signature_of(&bytes));
@@ -202,20 +222,20 @@ fn signature_of(envelope: &[u8]) -> [u8; 64] {
 
 #[test]
 fn golden_documents() {
-    let [expected, newer, newest] =
-        ["", "-2", "-3"].map(|set| json(&format!("statement/expected{set}.json")));
-    let sets = [&expected, &newer, &newest].map(|e| e["documents"].as_object().unwrap());
+    let [expected, newer, third, newest] =
+        ["", "-2", "-3", "-4"].map(|set| json(&format!("statement/expected{set}.json")));
+    let sets = [&expected, &newer, &third, &newest].map(|e| e["documents"].as_object().unwrap());
     let counts = sets.map(|documents| documents.len());
-    assert_eq!(counts, [TABLE.iter().filter(|row| row.since == 1).count(), 6, 15]);
+    assert_eq!(counts, [TABLE.iter().filter(|row| row.since == 1).count(), 6, 15, 2]);
     for (kind, facts) in sets.into_iter().flatten() {
         let bytes = read(&format!("statement/document-{kind}.json"));
         let document: Document = canon::decode(&bytes).unwrap();
-        let word = kind.trim_end_matches("-2").trim_end_matches("-3");
+        let word = kind.trim_end_matches(['-', '2', '3', '4']);
         assert_eq!((document.kind().word(), document.hash()), (word, of(&facts["hash"])));
         assert_eq!(document.subject(), of::<String>(&facts["subject"]));
         assert_eq!(canon::encode(&document).unwrap(), bytes);
     }
-    for (version, expected) in [(1, &expected), (2, &newer), (NEWEST, &newest)] {
+    for (version, expected) in [(1, &expected), (2, &newer), (3, &third), (NEWEST, &newest)] {
         let rules = &expected["rule_set"];
         assert_eq!((rule_set_hash(version), version), (Some(of(&rules["hash"])), of(&rules["version"])));
     }

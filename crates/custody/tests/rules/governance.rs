@@ -243,7 +243,7 @@ fn deny_p29_rule_set() {
     // This program has no such rule set, and goes no further.
     let batch = world.batch(world.time, &[]);
     refused(world.try_batch(&batch), Rule::RuleSet);
-    let (batch, left_out) = world.state.compose(world.time, &[], &world.decoder);
+    let (batch, left_out) = world.state.compose(world.time, "", &[], &world.decoder);
     assert!(batch.entries.is_empty() && left_out.is_empty());
     // Nor under one of a version that it has and another content.
     let mut world = World::ready();

@@ -13,6 +13,7 @@ use custody::policy::{
 };
 use custody::rates::{RATES_VALIDITY_LIMIT_S, Rate, Rates, Value};
 use custody::rule::Rule;
+use custody::rule_set::NEWEST;
 use fixtures::{
     DAY, Denied, START, World, client, destination, machine, name, newest, path, policy_of, rule,
 };
@@ -30,7 +31,7 @@ fn cheap() -> PolicyRule {
 pub(crate) fn only(change: impl FnOnce(&mut PolicyRule)) -> Policy {
     let mut one = cheap();
     change(&mut one);
-    policy_of(3, &[one], 0)
+    policy_of(NEWEST, &[one], 0)
 }
 
 /// A world under a policy: clients north and south, destinations acme and beta, carol, dave and machine teller may ask.
@@ -158,7 +159,7 @@ fn a_limit_counts_what_its_rule_covers() {
     };
     let mut large = cheap();
     large.when.amount_min = Some(Sats(100_001));
-    let mut world = under(policy_of(3, &[small(202_000), large.clone()], 0));
+    let mut world = under(policy_of(NEWEST, &[small(202_000), large.clone()], 0));
     pay(&mut world, 5_000_000).unwrap();
     pay(&mut world, 100_000).unwrap();
     pay(&mut world.clone(), 100_000).unwrap();
@@ -171,7 +172,7 @@ fn a_limit_counts_what_its_rule_covers() {
     );
     // Another version of the rule, under another name: what left still counts.
     let renamed = PolicyRule { id: name("renamed"), ..small(202_000) };
-    world.adopt(Document::Policy(policy_of(3, &[renamed, large], 0)));
+    world.adopt(Document::Policy(policy_of(NEWEST, &[renamed, large], 0)));
     invalid(pay(&mut world, 3_000), Rule::PolicyVelocity);
 }
 
@@ -201,7 +202,7 @@ fn deny_policy_velocity_of_renewals() {
     large.when.amount_min = Some(Sats(1_000_000));
     let day = Velocity { window_s: DAY, count_max: Some(1), ..hourly(Per::Wallet, 1_500_000) };
     large.require.velocity = vec![day];
-    let mut world = under(policy_of(3, &[cheap(), large], 0));
+    let mut world = under(policy_of(NEWEST, &[cheap(), large], 0));
     let hop = |world: &mut World| {
         let coin = world.coin(90_000_000);
         let ask = Request { fee_max_ppm: 2_000_000, ..world.request(&[("acme", 999_999)]) };
@@ -225,8 +226,11 @@ fn deny_floor_two_people_for_what_was_authorised_ahead() {
         when: custody::policy::When { amount_max: Some(DE_MINIMIS_CEILING), ..Default::default() },
         require: custody::policy::Require { approvals: vec![path(&[(1, "approvers")])], ..cheap().require },
     };
-    let mut world =
-        World::open(Genesis { policy: policy_of(3, &[one], 0), de_minimis: DE_MINIMIS_CEILING, ..newest() });
+    let mut world = World::open(Genesis {
+        policy: policy_of(NEWEST, &[one], 0),
+        de_minimis: DE_MINIMIS_CEILING,
+        ..newest()
+    });
     let ahead: Vec<_> = (0..2)
         .map(|_| {
             let coin = world.coin(1_000_000);
@@ -550,7 +554,7 @@ fn a_request_that_names_no_client_evades_no_rule_for_clients() {
     strict.id = name("north");
     strict.when.clients = Some(vec![name("north")]);
     strict.require.approvals = vec![path(&[(3, "approvers")])];
-    let mut world = under(policy_of(3, &[cheap(), strict], 0));
+    let mut world = under(policy_of(NEWEST, &[cheap(), strict], 0));
     invalid(pay(&mut world.clone(), 10_000), Rule::PolicyApprovals);
     invalid(pay_as(&mut world.clone(), "dave", &[("acme", 10_000)], None), Rule::PolicyApprovals);
     pay_as(&mut world, "dave", &[("acme", 10_000)], Some("south")).unwrap();
@@ -564,7 +568,8 @@ fn deny_floor_two_people_for_a_machine_and_one_person() {
         when: custody::policy::When { amount_max: Some(DE_MINIMIS_CEILING), ..Default::default() },
         require: custody::policy::Require { approvals: vec![path(&[(1, "approvers")])], ..cheap().require },
     };
-    let mut genesis = Genesis { policy: policy_of(3, &[one], 0), de_minimis: DE_MINIMIS_CEILING, ..newest() };
+    let mut genesis =
+        Genesis { policy: policy_of(NEWEST, &[one], 0), de_minimis: DE_MINIMIS_CEILING, ..newest() };
     genesis.machines.push(machine("teller", &[Grant::Request]));
     let mut world = World::open(genesis);
     let mut small = |amount: u64| {

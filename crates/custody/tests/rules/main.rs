@@ -5,6 +5,7 @@ mod adoption;
 mod anchors;
 mod batches;
 mod clients;
+mod cosigner_sets;
 mod devices;
 mod documents;
 mod golden;

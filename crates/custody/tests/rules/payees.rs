@@ -6,6 +6,7 @@ use custody::name::Name;
 use custody::payment::{Request, RequestOutput};
 use custody::policy::{Per, PolicyRule, Velocity};
 use custody::rule::Rule;
+use custody::rule_set::NEWEST;
 use custody::statement::Body;
 use fixtures::regtest::address;
 use fixtures::{DAY, World, destination, name, newest, policy_of, rule};
@@ -20,7 +21,7 @@ fn cheap(kinds: Option<&[DestinationKind]>) -> PolicyRule {
 }
 
 fn under(rules: &[PolicyRule]) -> World {
-    World::open(custody::genesis::Genesis { policy: policy_of(3, rules, 0), ..newest() })
+    World::open(custody::genesis::Genesis { policy: policy_of(NEWEST, rules, 0), ..newest() })
 }
 
 fn says_so() -> PolicyRule {
@@ -117,7 +118,7 @@ fn deny_policy_cool_down_of_unlisted_addresses() {
 #[test]
 fn deny_floor_adoption_of_unlisted_addresses_that_cool_down() {
     let with = |slow: PolicyRule| {
-        let policy = policy_of(3, &[slow, says_so()], 0);
+        let policy = policy_of(NEWEST, &[slow, says_so()], 0);
         custody::genesis::Genesis { policy, ..newest() }.check()
     };
     with(cheap(None)).unwrap();

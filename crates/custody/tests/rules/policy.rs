@@ -13,6 +13,7 @@ use custody::policy::{DE_MINIMIS_CEILING, Policy, PolicyRule, RequestKind, Requi
 use custody::quorum::Groups;
 use custody::rates::Rate;
 use custody::rule::Rule;
+use custody::rule_set::NEWEST;
 use custody::state::Owner;
 use custody::{Hash, statement::Body};
 use fixtures::{DAY, World, destination, genesis, label, name, path, policy, rule};
@@ -371,7 +372,7 @@ fn deny_floor_adoption() {
     world.propose("alice", Document::Policy(fixtures::policy_of(2, &[rule()], 0))).unwrap();
     let mut world = World::open(fixtures::newest());
     rejected(world.propose("alice", Document::Policy(fixtures::policy_of(2, &[rule()], 0))), Rule::Floor);
-    world.propose("alice", Document::Policy(fixtures::policy_of(3, &[rule()], 0))).unwrap();
+    world.propose("alice", Document::Policy(fixtures::policy_of(NEWEST, &[rule()], 0))).unwrap();
 }
 
 /// On networks where coins have a value a delay has a floor of a day.

@@ -58,7 +58,7 @@ fn a_freeze_beats_a_payment_in_its_batch() {
     let authorise = world.sign("server", body);
     let freeze = world.sign("dave", freeze());
     let (batch, left_out) =
-        world.state.compose(world.time, &[authorise.clone(), freeze.clone()], &world.decoder);
+        world.state.compose(world.time, "", &[authorise.clone(), freeze.clone()], &world.decoder);
     assert_eq!((batch.entries, left_out[0].1.rule), (vec![freeze.clone()], Rule::Frozen));
     for (entries, rule) in [
         (vec![freeze.clone(), authorise.clone()], Rule::Frozen),

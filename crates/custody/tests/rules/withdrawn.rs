@@ -165,9 +165,9 @@ fn a_withdrawal_and_an_authorisation_in_one_batch() {
     let authorise = Body::Authorise(world.authorise(&[request], &draft));
     let authorise = world.sign("server", authorise);
     let (batch, left_out) =
-        world.state.compose(world.time, &[cancel.clone(), authorise.clone()], &world.decoder);
+        world.state.compose(world.time, "", &[cancel.clone(), authorise.clone()], &world.decoder);
     assert_eq!((batch.entries.len(), left_out[0].0), (1, authorise.id()));
-    let (batch, left_out) = world.state.compose(world.time, &[authorise, cancel], &world.decoder);
+    let (batch, left_out) = world.state.compose(world.time, "", &[authorise, cancel], &world.decoder);
     assert_eq!((batch.entries.len(), left_out.len()), (2, 0));
     world.try_batch(&batch).unwrap();
     assert_eq!(renewed_by(&world, request), None);

@@ -7,6 +7,7 @@ use custody::payment::Request;
 use custody::policy::PolicyRule;
 use custody::records::{Absence, Asset, Delegation, DenyList, ThirdParty};
 use custody::rule::Rule;
+use custody::rule_set::NEWEST;
 use custody::statement::{Body, Freeze, Scope};
 use fixtures::samples::lease;
 use fixtures::{
@@ -123,7 +124,7 @@ fn the_earliest_time_is_within_the_lease_and_the_attestation() {
     let mut world = world();
     let slow =
         PolicyRule { require: custody::policy::Require { delay_s: Some(300), ..rule().require }, ..rule() };
-    world.adopt(Document::Policy(policy_of(3, &[slow], 0)));
+    world.adopt(Document::Policy(policy_of(NEWEST, &[slow], 0)));
     let (id, coin) = warm(&mut world);
     let now = world.time;
     for (until, earliest) in [(299, Earliest::NotBeforeEnd(now + 299)), (300, Earliest::At(now + 300))] {

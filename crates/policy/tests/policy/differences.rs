@@ -8,6 +8,7 @@ use custody::effects::Sats;
 use custody::name::Name;
 use custody::policy::{Budget, Calendar, Per, Policy, PolicyRule, Velocity};
 use custody::quorum::Groups;
+use custody::rule_set::NEWEST;
 use fixtures::{name, path, policy_of, rule};
 use policy::difference::{APPROVERS_LIMIT, Aspect, Difference, Differences, Ground, Names, Why, difference};
 
@@ -54,7 +55,7 @@ impl Groups for Away {
 fn absences_hide_nothing() {
     let [before, mut wide] = [rule(), rule()];
     wide.require.approvals.push(path(&[(2, "risk")]));
-    let [in_force, draft] = [before, wide].map(|rule| policy_of(3, &[rule], 0));
+    let [in_force, draft] = [before, wide].map(|rule| policy_of(NEWEST, &[rule], 0));
     let groups = Away(table(&[("approvers", 3), ("risk", 2), ("admins", 3)]));
     let assets = vec!["net:a/x:1".to_owned()];
     let ground = Ground { groups: &groups, assets, de_minimis: Sats(0), now: NOW };
@@ -66,7 +67,7 @@ fn absences_hide_nothing() {
 
 /// The ordinary policy, and it with a change.
 fn changed(change: impl FnOnce(&mut PolicyRule)) -> Differences {
-    let (in_force, mut draft) = (policy_of(3, &[rule()], 0), policy_of(3, &[rule()], 0));
+    let (in_force, mut draft) = (policy_of(NEWEST, &[rule()], 0), policy_of(NEWEST, &[rule()], 0));
     change(&mut draft.rules[0]);
     compared(&in_force, &draft)
 }
@@ -128,7 +129,7 @@ fn every_parameter_is_compared_by_itself() {
     ];
     for (aspect, tight, loose) in changes {
         let of = |change: Change| {
-            let mut policy = policy_of(3, &[rule()], 0);
+            let mut policy = policy_of(NEWEST, &[rule()], 0);
             policy.rules[0].when.kinds = Some(vec![custody::policy::RequestKind::Payment]);
             change(&mut policy.rules[0]);
             policy
@@ -172,7 +173,7 @@ fn a_difference_is_said_in_words() {
 fn new_ground_is_granted_and_neighbours_are_one() {
     let mut own = rule();
     own.when.wallets = Some(vec![name("main")]);
-    let in_force = policy_of(3, &[own.clone()], 0);
+    let in_force = policy_of(NEWEST, &[own.clone()], 0);
     let third = PolicyRule { id: name("third"), ..rule() };
     let second = PolicyRule {
         id: name("second"),
@@ -183,7 +184,7 @@ fn new_ground_is_granted_and_neighbours_are_one() {
         },
         ..rule()
     };
-    let draft = policy_of(3, &[own.clone(), second], 0);
+    let draft = policy_of(NEWEST, &[own.clone(), second], 0);
     let found = compared(&in_force, &draft);
     assert_eq!(aspects(&found), (vec![Aspect::Granted(Why::Scope); 2], vec![]));
     let region = found.more.iter().filter_map(|one| one.region.as_ref()).find(|r| !r.destinations.is_empty());
@@ -191,7 +192,7 @@ fn new_ground_is_granted_and_neighbours_are_one() {
     assert_eq!(region.wallets, Names::Only(["cold", "lab"].map(name).into()));
     assert_eq!(region.destinations, [DestinationKind::Own, DestinationKind::Contract].into());
     // What is covered already by the same words is no news, under whatever handle.
-    let (one, two) = (policy_of(3, &[rule()], 0), policy_of(3, &[third], 0));
+    let (one, two) = (policy_of(NEWEST, &[rule()], 0), policy_of(NEWEST, &[third], 0));
     assert!(compared(&one, &two).is_empty());
 }
 
@@ -205,7 +206,7 @@ fn hours_are_compared_as_times() {
         open: open.iter().map(|(start, length)| (NOW + start, *length)).collect(),
     };
     let of = |id: &str, open: &[(u64, u64)]| {
-        let mut policy = policy_of(3, &[rule()], 0);
+        let mut policy = policy_of(NEWEST, &[rule()], 0);
         policy.rules[0].require.hours = Some(name(id));
         policy.calendars.insert(name(id), calendar(open));
         policy
@@ -217,7 +218,7 @@ fn hours_are_compared_as_times() {
     assert_eq!(aspects(&found), (vec![Aspect::Granted(Why::Hours)], vec![]));
     let second = u128::from(NOW + 250);
     assert_eq!(found.more[0].region.as_ref().unwrap().times.ranges(), [(second, second)]);
-    let found = compared(&day, &policy_of(3, &[rule()], 0));
+    let found = compared(&day, &policy_of(NEWEST, &[rule()], 0));
     assert_eq!(aspects(&found), (vec![Aspect::Granted(Why::Hours)], vec![]));
     assert_eq!(found.more[0].region.as_ref().unwrap().times.ranges().len(), 3, "before, between and after");
 }
@@ -229,7 +230,7 @@ fn paths_are_compared_by_who_can_fill_them() {
     let members = groups.0[&name("approvers")].clone();
     groups.0.insert(name("risk"), members);
     let of = |paths: Vec<custody::policy::Path>| {
-        let mut policy = policy_of(3, &[rule()], 0);
+        let mut policy = policy_of(NEWEST, &[rule()], 0);
         policy.rules[0].require.approvals = paths;
         policy
     };
@@ -256,7 +257,7 @@ fn paths_are_compared_by_who_can_fill_them() {
 /// Seats, delays and limits of governance.
 #[test]
 fn governance_is_compared() {
-    let old = policy_of(3, &[rule()], 100);
+    let old = policy_of(NEWEST, &[rule()], 100);
     let mut new = old.clone();
     let governance = new.governance.get_mut(&Kind::Destination).unwrap();
     governance.approvals = vec![path(&[(2, "admins")]), path(&[(2, "approvers")])];
@@ -288,7 +289,7 @@ fn too_many_sorts_of_people_are_undecided() {
         let mut groups = table(&groups);
         groups.0.extend(table(&[("admins", 3)]).0);
         let of = |paths: &[&[(u32, &str)]]| {
-            let mut policy = policy_of(3, &[rule()], 0);
+            let mut policy = policy_of(NEWEST, &[rule()], 0);
             policy.rules[0].require.approvals = paths.iter().map(|p| path(p)).collect();
             policy.rules[0].when.kinds = Some(vec![custody::policy::RequestKind::Payment]);
             policy
@@ -316,7 +317,7 @@ fn many_rules_do_not_explode() {
         rule
     };
     let rules: Vec<PolicyRule> = (0..400).map(|i| client(i, 3)).collect();
-    let in_force = policy_of(3, &rules, 0);
+    let in_force = policy_of(NEWEST, &rules, 0);
     let mut draft = in_force.clone();
     draft.rules[17].require.amount_max = Sats(500);
     let found = compared(&in_force, &draft);

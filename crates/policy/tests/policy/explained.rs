@@ -8,6 +8,7 @@ use custody::effects::Sats;
 use custody::name::Name;
 use custody::payment::Request;
 use custody::policy::{Calendar, Per, Policy, PolicyRule, Velocity};
+use custody::rule_set::NEWEST;
 use custody::statement::{Body, Freeze, Scope};
 use fixtures::{DAY, World, name, newest, path, policy_of, rule};
 use policy::explain::{Earliest, Explanation, explain, explain_draft};
@@ -32,7 +33,7 @@ static PAID: LazyLock<World> = LazyLock::new(|| {
 
 fn under(change: impl FnOnce(&mut Policy, u64)) -> World {
     let mut world = PAID.clone();
-    let mut policy = policy_of(3, &[rule()], 0);
+    let mut policy = policy_of(NEWEST, &[rule()], 0);
     change(&mut policy, world.time);
     world.adopt(Document::Policy(policy));
     world.tick(0);

@@ -8,6 +8,7 @@ use custody::name::Name;
 use custody::policy::{Calendar, Path, Per, Policy, PolicyRule, RequestKind, Velocity};
 use custody::quorum::Groups;
 use custody::rates::Value;
+use custody::rule_set::NEWEST;
 use fixtures::{name, path, policy_of, rule};
 use policy::difference::{Aspect, Differences, Ground, difference};
 
@@ -55,7 +56,7 @@ fn a_wider_path_hides_nothing_else() {
     wide.require.approvals.push(path(&[(2, "risk")]));
     (wide.require.delay_s, wide.require.approval_valid_s) = (None, None);
     wide.require.velocity.clear();
-    let found = compared(&policy_of(3, &[strict], 0), &policy_of(3, &[wide], 0));
+    let found = compared(&policy_of(NEWEST, &[strict], 0), &policy_of(NEWEST, &[wide], 0));
     let aspects: Vec<Aspect> = found.more.iter().filter(|one| !one.undecided).map(|one| one.aspect).collect();
     assert_eq!(aspects, [Aspect::Approvers, Aspect::Velocity, Aspect::Delay, Aspect::Validity]);
     let expected = [
@@ -81,7 +82,7 @@ fn a_delay_that_moved_is_told() {
         if wide {
             first.require.approvals.push(path(&[(2, "risk")]));
         }
-        policy_of(3, &[first, second], 0)
+        policy_of(NEWEST, &[first, second], 0)
     };
     let found = compared(&of(false), &of(true));
     assert!(told(&found).contains(&("delay", "60 s", "none")), "{:?}", found.looser);
@@ -92,7 +93,7 @@ fn a_delay_that_moved_is_told() {
 fn scopes_values_and_hours_are_told_with_both_values() {
     type Change = fn(&mut Policy);
     let base = || {
-        let mut policy = policy_of(3, &[rule()], 0);
+        let mut policy = policy_of(NEWEST, &[rule()], 0);
         policy.currency = Some(name("chf"));
         let (from, until) = (fixtures::START, fixtures::START + 10_000);
         let open = vec![(from + 100, 100)];
@@ -170,7 +171,7 @@ fn a_draft_that_is_made_to_be_too_much_is_given_up() {
             one.require.velocity = (0..16).map(|n| hourly(n + i + seed + 1)).collect();
             one
         };
-        let mut policy = policy_of(3, &(0..100).map(one).collect::<Vec<_>>(), 0);
+        let mut policy = policy_of(NEWEST, &(0..100).map(one).collect::<Vec<_>>(), 0);
         for (i, governance) in policy.governance.values_mut().enumerate() {
             governance.approvals = paths(seed + u32::try_from(i).unwrap());
         }

@@ -5,6 +5,7 @@ use custody::effects::Sats;
 use custody::genesis::Genesis;
 use custody::payment::Request;
 use custody::policy::{Per, Policy, PolicyRule, Velocity};
+use custody::rule_set::NEWEST;
 use fixtures::{DAY, World, newest, path, policy_of, rule};
 use policy::replay::{Fate, ReplayError, Replayed, replay};
 
@@ -49,7 +50,7 @@ fn under(past: &Past, since: u64, change: impl FnOnce(&mut PolicyRule)) -> Repla
     let mut rule = rule();
     change(&mut rule);
     let batches = past.world.log.iter().map(|(batch, _)| batch.clone());
-    let draft = policy_of(3, &[rule], 0);
+    let draft = policy_of(NEWEST, &[rule], 0);
     replay(genesis(), batches, &past.world.decoder, &draft, since).unwrap()
 }
 
@@ -111,7 +112,7 @@ fn what_a_draft_would_have_allowed_is_told_too() {
     let id = strict.asked_as("dave", request, &["alice", "bob"]);
     strict.tick(700);
     let batches = || strict.log.iter().map(|(batch, _)| batch.clone());
-    let draft = policy_of(3, &[rule()], 0);
+    let draft = policy_of(NEWEST, &[rule()], 0);
     let genesis = || Genesis { policy: three(), ..genesis() };
     let replayed = replay(genesis(), batches(), &strict.decoder, &draft, 0).unwrap();
     assert_eq!(otherwise(&replayed), [(id, Fate::Ended, true)]);
@@ -125,7 +126,7 @@ fn what_a_draft_would_have_allowed_is_told_too() {
 fn three() -> Policy {
     let mut rule = rule();
     rule.require.approvals = vec![path(&[(3, "approvers")])];
-    policy_of(3, &[rule], 0)
+    policy_of(NEWEST, &[rule], 0)
 }
 
 #[test]

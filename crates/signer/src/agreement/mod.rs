@@ -155,8 +155,14 @@ impl Agreement {
         self.guard.trust == Trust::Full
     }
 
+    /// Whether this member holds its own disk for old, and has not caught up since (rule `P12`).
+    pub fn is_restored(&self) -> bool {
+        self.guard.restored
+    }
+
     /// Feeds the log to the rules again, after [`Self::new`] and before [`Self::start_guarded`].
-    /// `writes` are the bytes of each [`Output::Write`] and [`Output::Truncate`] that are on disk.
+    /// `writes` are the bytes of each [`Output::Write`] and [`Output::Truncate`] that are on disk. Of those that the
+    /// member made in an earlier committee only counts whether its disk was restored.
     ///
     /// # Errors
     /// See [`ReplayError`].
@@ -164,10 +170,21 @@ impl Agreement {
         if self.guard.trust != Trust::Unstarted {
             return Err(ReplayError::Started);
         }
+        let first = self.height.number;
+        let mut own = first <= 1;
         for (index, bytes) in writes.into_iter().enumerate() {
             let records = record::decode(bytes).ok_or(ReplayError::Damaged(index))?;
-            self.unwritten.clear();
             self.log_bytes = self.log_bytes.saturating_add(bytes.len());
+            own |= records.iter().any(|record| matches!(record, Record::Height(height) if *height >= first));
+            if !own {
+                let restored = |record: &Record| match record {
+                    Record::Restored(restored) => Some(*restored),
+                    _ => None,
+                };
+                self.guard.restored = records.iter().rev().find_map(restored).unwrap_or(self.guard.restored);
+                continue;
+            }
+            self.unwritten.clear();
             records.into_iter().for_each(|record| self.replay_one(record));
         }
         Ok(())

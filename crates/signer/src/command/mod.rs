@@ -100,27 +100,31 @@ fn read_pins(directory: &Path) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// Opens the keys of whichever co-signer of genesis this directory is of.
+/// Opens the keys of whichever co-signer of genesis this directory is of, or of the one `named`, which joined later.
 fn open_keys(
     genesis: &Genesis,
+    named: Option<Name>,
     directory: &Path,
     secret: &LockedBytes,
 ) -> Result<(Name, Vault, CosignerSecrets), Failure> {
     let file = directory.join(KEYS_FILE);
     let file = std::fs::read(&file).map_err(|e| format!("{}: {e}; run init first", file.display()))?;
     let vault = Vault::unlock(secret, &file)?;
-    for card in &genesis.cosigners {
-        match vault.open(&keys_context(&card.name), &file) {
+    let names = genesis.cosigners.iter().map(|card| card.name.clone()).chain(named);
+    for name in names {
+        match vault.open(&keys_context(&name), &file) {
             Ok(plain) => {
                 let secrets = CosignerSecrets::from_plaintext(&plain)?;
-                if secrets.public().identity != card.identity {
-                    return Err(format!("the keys here are not those of {} in genesis", card.name).into());
+                let card = genesis.cosigners.iter().find(|card| card.name == name);
+                if card.is_some_and(|card| secrets.public().identity != card.identity) {
+                    return Err(format!("the keys here are not those of {name} in genesis").into());
                 }
-                return Ok((card.name.clone(), vault, secrets));
+                return Ok((name, vault, secrets));
             }
             Err(VaultError::OtherFile { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err("genesis has no co-signer of the name that these keys were made for".into())
+    Err("genesis has no co-signer of the name that these keys were made for: run one that joins later with --name"
+        .into())
 }

@@ -16,6 +16,7 @@ use super::{Failure, GENESIS_FILE, Options, open_keys, read_pins, read_secret};
 pub(crate) fn rekey(options: &mut Options) -> Result<(), Failure> {
     let directory = PathBuf::from(options.need("dir")?);
     let card_file = PathBuf::from(options.need("card")?);
+    let named = options.optional("name").map(|name| name.parse()).transpose()?;
     let secret = read_secret(options)?;
     let genesis = directory.join(GENESIS_FILE);
     let genesis = std::fs::read(&genesis)
@@ -24,7 +25,7 @@ pub(crate) fn rekey(options: &mut Options) -> Result<(), Failure> {
     // The journals stay locked: no process of this co-signer reads or writes the keys meanwhile.
     let (_store, mut disk) = Store::open(&directory)?;
     disk.pins = read_pins(&directory)?;
-    let (name, vault, secrets) = open_keys(&genesis, &directory, &secret)?;
+    let (name, vault, secrets) = open_keys(&genesis, named, &directory, &secret)?;
     let mut cosigner = Cosigner::open(genesis, name, secrets, Arc::new(vault), &disk)?;
     let (keys, card) = cosigner.renew_keys(&mut OsRng)?;
     println!("co-signer {}: the keys of epoch {} are made", card.name, card.epoch);

@@ -40,10 +40,11 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     let restored = options.flag("restored");
     let ready_file = options.optional("ready-file");
     let pinned_head = options.optional("pinned-head");
+    let named = options.optional("name").map(|name| name.parse()).transpose()?;
     let secret = read_secret(options)?;
     let genesis = pinned_genesis(&directory, options)?;
     let (store, mut disk) = Store::open(&directory)?;
-    let (name, vault, secrets) = open_keys(&genesis, &directory, &secret)?;
+    let (name, vault, secrets) = open_keys(&genesis, named, &directory, &secret)?;
     drop(secret);
     let tls = TlsKey::from_seed(secrets.tls_seed())?;
     disk.pins = read_pins(&directory)?;

@@ -6,7 +6,6 @@ use custody::name::Name;
 use custody::state::State;
 use wire::message::FromCosigner;
 
-use super::heads::check_head;
 use super::peer::PeerMessage;
 use super::{Cosigner, Effect, File, HEADS_RETRY_MS, Timer, store};
 use crate::agreement::{self, Decision, Output};
@@ -16,9 +15,10 @@ impl Cosigner {
     /// others say they decided is not believed (P30).
     pub(super) fn start_agreement(&mut self, now_ms: u64) {
         if self.has_passed_pins()
+            && let Some(agreement) = &mut self.agreement
             && let Some((restored, nonce)) = self.unstarted.take()
         {
-            let outputs = self.agreement.start_guarded(&mut self.desk, now_ms, restored, nonce);
+            let outputs = agreement.start_guarded(&mut self.desk, now_ms, restored, nonce);
             self.carry_out(outputs, now_ms);
             self.advance_agreement(now_ms);
         }
@@ -28,7 +28,8 @@ impl Cosigner {
         if self.unstarted.is_some() {
             return;
         }
-        let outputs = self.agreement.step(&mut self.desk, now_ms, input);
+        let Some(agreement) = &mut self.agreement else { return };
+        let outputs = agreement.step(&mut self.desk, now_ms, input);
         self.carry_out(outputs, now_ms);
     }
 
@@ -38,8 +39,9 @@ impl Cosigner {
                 Output::Write(bytes) => self.out.push(Effect::Append(File::Agreement, bytes)),
                 Output::Truncate(bytes) => self.out.push(Effect::Replace(File::Agreement, vec![bytes])),
                 Output::Send { to, bytes } => {
-                    let to =
-                        to.and_then(|member| self.agreement.committee().name(member)).and_then(Name::new);
+                    let committee = self.agreement.as_ref().map(agreement::Agreement::committee);
+                    let name = |member| committee.and_then(|committee| committee.name(member));
+                    let to = to.and_then(name).and_then(Name::new);
                     self.tell_peers(to, &PeerMessage::Agreement(Blob(bytes)));
                 }
                 Output::SetTimer { id, after_ms } => {
@@ -75,6 +77,10 @@ impl Cosigner {
     }
 
     pub(super) fn advance_agreement(&mut self, now_ms: u64) {
+        // Another set takes over when the head that brings it is final under this one (P30).
+        if self.desk.state.is_handing_over() && self.heads.last().0 < self.heads.height() {
+            return;
+        }
         let next = self.heads.height().saturating_add(1);
         self.drive(agreement::Input::Advance(next), now_ms);
     }
@@ -85,10 +91,12 @@ impl Cosigner {
         while let Some((height, note)) = self.heads.ready() {
             let Some(state) = self.heads.finish(height, note.clone()) else { break };
             self.out.push(Effect::Append(File::Log, store::note_record(height, &note)));
-            self.became_final(height, state);
+            self.became_final(height, &note, state);
+            self.take_seat(now_ms);
             news = true;
         }
-        let pending = !self.agreement.is_running() && agreement::App::has_pending(&self.desk);
+        let running = self.agreement.as_ref().is_some_and(agreement::Agreement::is_running);
+        let pending = !running && agreement::App::has_pending(&self.desk);
         if news || pending {
             self.drive(agreement::Input::Wake, now_ms);
         }
@@ -98,9 +106,10 @@ impl Cosigner {
         }
     }
 
-    fn became_final(&mut self, height: u64, state: State) {
+    fn became_final(&mut self, height: u64, note: &str, state: State) {
         let before = self.desk.final_height;
         self.desk.final_height = height;
+        note.clone_into(&mut self.desk.final_note);
         self.final_state = state;
         self.news = true;
         self.prune_guard();
@@ -152,7 +161,7 @@ impl Cosigner {
         if last < own {
             return;
         }
-        if check_head(&state, &piece.note).is_err() {
+        if state.final_head(&piece.note).is_err() {
             return;
         }
         for batch in fresh {
@@ -162,7 +171,8 @@ impl Cosigner {
         self.out.push(Effect::Append(File::Log, store::note_record(last, &piece.note)));
         self.heads.finish(last, piece.note.clone());
         self.desk.advance(state.clone());
-        self.became_final(last, state);
+        self.became_final(last, &piece.note, state);
+        self.take_seat(now_ms);
         self.start_agreement(now_ms);
         self.advance_agreement(now_ms);
         // Nobody else says that there is more before the agreement has started.

@@ -38,6 +38,8 @@ pub(super) struct Desk {
     pub state: State,
     /// The highest height whose head is final.
     pub final_height: u64,
+    /// That head; empty before the first.
+    pub final_note: String,
     /// Statements that could be in the next batch.
     pub pending: BTreeMap<Hash, Envelope>,
     /// Reductions that are on disk here and not yet in the log.
@@ -61,6 +63,7 @@ impl Desk {
             decoder,
             state,
             final_height: 0,
+            final_note: String::new(),
             pending: BTreeMap::new(),
             held: BTreeMap::new(),
             wants_tick: false,
@@ -152,7 +155,7 @@ impl App for Desk {
         let time = now_ms.checked_div(1000).unwrap_or(0);
         // Reductions that are held come first, whatever else waits.
         let entries: Vec<Envelope> = self.held.values().chain(self.pending.values()).cloned().collect();
-        let (batch, left_out) = self.state.compose(time, &entries, &self.decoder);
+        let (batch, left_out) = self.state.compose(time, &self.final_note, &entries, &self.decoder);
         for (id, _) in left_out {
             self.pending.remove(&id);
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use custody::Blob;
-use custody::checkpoint::{FinalHead, NoteLine, SignedNote, verify_cosignature};
+use custody::checkpoint::{NoteLine, SignedNote, verify_cosignature};
 use custody::name::Name;
 use custody::state::State;
 use ed25519_dalek::VerifyingKey;
@@ -17,35 +17,6 @@ pub(super) const LINE_LIMIT_BYTES: usize = 256;
 
 /// Most batches in one piece of the log. A piece ends where a final head is known.
 pub const PIECE_BATCHES: usize = 128;
-
-/// The co-signers' keys for heads.
-pub(super) type Keys = Vec<(String, VerifyingKey)>;
-
-/// The co-signature keys of a state.
-pub(super) fn head_keys(state: &State) -> Keys {
-    let key = |c: &&custody::document::CosignerCard| {
-        VerifyingKey::from_bytes(&c.cosign.0).ok().map(|key| (c.name.to_string(), key))
-    };
-    state.cosigners().iter().filter_map(key).collect()
-}
-
-/// Checks that a note is a final head of this deployment's log, at whatever size.
-pub(super) fn final_head(state: &State, note: &str) -> Result<FinalHead, String> {
-    let quorum = state.numbers().quorum;
-    FinalHead::check(note, &state.genesis().log_origin(), &head_keys(state), quorum)
-        .map_err(|e| e.to_string())
-}
-
-/// Checks that a note is a final head of exactly this state's log.
-pub(super) fn check_head(state: &State, note: &str) -> Result<FinalHead, String> {
-    let head = final_head(state, note)?;
-    let own = state.checkpoint();
-    if *head.checkpoint() == own {
-        Ok(head)
-    } else {
-        Err("the head is of another log than the replayed one".into())
-    }
-}
 
 /// All heights so far.
 #[derive(Debug, Default)]
@@ -116,16 +87,18 @@ impl Heads {
     fn add(&mut self, height: u64, line: &str) {
         let Some(open) = self.open.get_mut(&height) else { return };
         let Ok(line) = NoteLine::parse(line) else { return };
-        for (name, key) in head_keys(&open.state) {
-            if verify_cosignature(&open.body, &line, &name, &key).is_some() {
-                open.lines.insert(name, line.clone());
+        // Those who voted on the batch, also if it brought another set (P30).
+        for card in open.state.voters_at(height).0 {
+            let Ok(key) = VerifyingKey::from_bytes(&card.cosign.0) else { continue };
+            if verify_cosignature(&open.body, &line, card.name.as_str(), &key).is_some() {
+                open.lines.insert(card.name.to_string(), line.clone());
             }
         }
     }
 
     /// The lowest open height with enough co-signatures, and its note.
     pub(super) fn ready(&self) -> Option<(u64, String)> {
-        let (height, open) = self.open.iter().find(|(_, o)| o.lines.len() >= o.state.numbers().quorum)?;
+        let (height, open) = self.open.iter().find(|(h, o)| o.lines.len() >= o.state.voters_at(**h).1)?;
         let note = SignedNote { body: open.body.clone(), lines: open.lines.values().cloned().collect() };
         Some((*height, note.to_string()))
     }

@@ -11,6 +11,7 @@ mod peer;
 mod pin;
 mod releasing;
 mod resharing;
+mod seat;
 mod signing;
 mod store;
 #[cfg(test)]
@@ -27,7 +28,6 @@ use custody::rule::{Refusal, Rule};
 use custody::state::{Owner, State};
 use custody::statement::Envelope;
 use custody::{Blob, Hash, PublicKey};
-use ed25519_dalek::VerifyingKey;
 use keys::cosigner::CosignerSecrets;
 use keys::seal::SealKey;
 use keys::share::HeldShare;
@@ -35,11 +35,11 @@ use keys::vault::{Vault, VaultContext, VaultKind};
 use rand_core::CryptoRngCore;
 use wire::message::{Answer, FromCosigner, ReceiptState, ToCosigner};
 
-use crate::agreement::{self, Agreement, Committee, Seat, TimerId};
+use crate::agreement::{self, Agreement, TimerId};
 use desk::Desk;
 pub use desk::{DELAY_TICK_S, HELD_LIMIT, HELD_PER_OWNER_LIMIT, PENDING_LIMIT, TIMELY_S};
+use heads::Heads;
 pub use heads::{EARLY_HEIGHTS, PIECE_BATCHES};
-use heads::{Heads, check_head};
 pub use own::to_support;
 use peer::{Frame, PeerMessage};
 use pin::Pins;
@@ -153,7 +153,10 @@ pub struct Cosigner {
     secrets: CosignerSecrets,
     vault: Arc<Vault>,
     desk: Desk,
-    agreement: Agreement,
+    /// Its place among those who vote, if it has one.
+    agreement: Option<Agreement>,
+    /// Since which batch the set is there in which that is.
+    seated_since: u64,
     heads: Heads,
     final_state: State,
     /// The final state is new to this co-signer itself.
@@ -167,6 +170,8 @@ pub struct Cosigner {
     new_host: bool,
     /// How to start the agreement, once the log has passed the pinned heads.
     unstarted: Option<(bool, Hash)>,
+    /// What makes its questions to the others new: fresh at each start.
+    nonce: Hash,
     /// What it said of itself about proposals and resharings, with the end of that statement.
     said: BTreeMap<Hash, u64>,
     sessions: Sessions,
@@ -194,21 +199,13 @@ impl Cosigner {
     ) -> Result<Self, StartError> {
         let decoder = BitcoinDecoder::new(&genesis.network).map_err(|e| StartError::Wrong(e.to_string()))?;
         let state = State::new(genesis)?;
-        let cards = state.cosigners();
-        let me = cards.iter().position(|c| c.name == name);
-        let me = me.ok_or_else(|| StartError::Wrong(format!("genesis has no co-signer {name}")))?;
-        let mut seats = Vec::new();
-        for card in &cards {
-            let vote = VerifyingKey::from_bytes(&card.vote.0);
-            let vote =
-                vote.map_err(|_| StartError::Wrong(format!("the vote key of {} is no key", card.name)))?;
-            seats.push(Seat { name: card.name.to_string(), vote });
+        if state.cosigner(&name).is_none() && disk.pins.is_empty() {
+            let why = format!(
+                "genesis has no co-signer {name}: one that joins later starts from a head that people enter, with --pinned-head"
+            );
+            return Err(StartError::Wrong(why));
         }
-        let committee = Committee::new(seats, me).map_err(|e| StartError::Wrong(e.to_string()))?;
         let genesis = state.genesis_hash();
-        let key = secrets.vote_signing_key().clone();
-        let agreement =
-            Agreement::new(committee, key, genesis, 1).map_err(|e| StartError::Wrong(e.to_string()))?;
         let pins = Pins::read(&disk.pins, &state)?;
         // Whoever was here before may have voted in the same name (P12).
         let new_host = !disk.pins.is_empty() && disk.agreement.is_empty();
@@ -220,13 +217,15 @@ impl Cosigner {
             vault,
             final_state: state.clone(),
             desk: Desk::new(state, decoder),
-            agreement,
+            agreement: None,
+            seated_since: 0,
             heads: Heads::default(),
             news: true,
             unreshared: true,
             unwritten_keys: false,
             new_host,
             unstarted: None,
+            nonce: Hash::default(),
             said: BTreeMap::new(),
             sessions: Sessions::default(),
             used: BTreeMap::new(),
@@ -245,6 +244,7 @@ impl Cosigner {
     /// `nonce` is fresh.
     pub fn start(&mut self, now_ms: u64, restored: bool, nonce: Hash) -> Vec<Effect> {
         self.set_clock(now_ms);
+        self.nonce = nonce;
         self.unstarted = Some((restored || self.new_host, nonce));
         self.start_agreement(now_ms);
         self.tell_peers(None, &PeerMessage::Behind { from: self.heads.last().0.saturating_add(1) });
@@ -257,7 +257,10 @@ impl Cosigner {
         self.set_clock(now_ms);
         match event {
             Event::Message { from, message } => self.receive(from, message, now_ms, rng),
-            Event::Timer(Timer::Agreement(id)) => self.drive(agreement::Input::Timer(id), now_ms),
+            Event::Timer(Timer::Agreement(id)) => {
+                self.ask_for_heads(id);
+                self.drive(agreement::Input::Timer(id), now_ms);
+            }
             Event::Timer(Timer::Heads) => self.repeat_heads(),
             Event::Timer(Timer::DelayTick) => {}
             Event::Connected => self.connected(),
@@ -293,12 +296,17 @@ impl Cosigner {
 
     /// Whether it votes and releases shares (P12).
     pub fn may_release(&self) -> bool {
-        self.agreement.may_release()
+        self.agreement.as_ref().is_some_and(Agreement::may_release)
     }
 
-    /// Proofs that other co-signers contradicted themselves.
+    /// Whether it is one of the co-signers that vote after the newest final head (P30).
+    pub fn is_member(&self) -> bool {
+        self.agreement.is_some()
+    }
+
+    /// Proofs that other co-signers of the set contradicted themselves.
     pub fn evidence(&self) -> &[agreement::Evidence] {
-        self.agreement.evidence()
+        self.agreement.as_ref().map_or(&[], Agreement::evidence)
     }
 
     /// Whether a TLS key may speak to this co-signer, and as whom.
@@ -442,8 +450,11 @@ impl Cosigner {
     }
 
     fn receive_peer(&mut self, from: &Name, bytes: &[u8], now_ms: u64) {
-        // The name is only the server's word: it says where answers go, and proves nothing.
-        if self.desk.state.cosigner(from).is_none() {
+        // The name is only the server's word: it says where answers go, and proves nothing. Who leaves with the last
+        // batch still co-signs its head.
+        let height = self.heads.height();
+        let voted = self.desk.state.voters_at(height).0.iter().any(|card| card.name == *from);
+        if !voted && self.desk.state.cosigner(from).is_none() {
             return;
         }
         let Ok(message) = wire::json::decode::<PeerMessage>(bytes) else { return };

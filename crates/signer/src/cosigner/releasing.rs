@@ -129,7 +129,7 @@ impl Cosigner {
 
     /// What must hold when a session begins and again when the share leaves (P14, P16, P27).
     fn check_release(&self, work: &Work) -> Result<(), Refusal> {
-        if !self.agreement.may_release() {
+        if !self.may_release() {
             let why = "the co-signer was just started, its log has not come to the pinned head, or its disk is \
                        older than its votes: wait for the others";
             return Err(Refusal::new(Rule::Fresh, why));

@@ -158,8 +158,11 @@ impl Cosigner {
                 }
             }
         }
-        let writes = disk.agreement.iter().map(Vec::as_slice);
-        self.agreement.replay(writes).map_err(|e| StartError::Wrong(e.to_string()))?;
+        self.seat()?;
+        if let Some(agreement) = &mut self.agreement {
+            let writes = disk.agreement.iter().map(Vec::as_slice);
+            agreement.replay(writes).map_err(|e| StartError::Wrong(e.to_string()))?;
+        }
         for (file, bytes) in &disk.shares {
             let wrong = |why: String| StartError::Wrong(format!("share file {file}: {why}"));
             if let Some(dealing) = file.strip_suffix(OFFER_SUFFIX).and_then(Hash::from_hex) {
@@ -199,7 +202,8 @@ impl Cosigner {
                         self.heads.push_final(batch.clone());
                     }
                     done = upto;
-                    super::check_head(&state, &note).map_err(StartError::Wrong)?;
+                    state.final_head(&note).map_err(|e| StartError::Wrong(e.to_string()))?;
+                    self.desk.final_note.clone_from(&note);
                     self.heads.finish(height, note);
                     self.desk.final_height = height;
                     self.final_state = state.clone();
