@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cosigners;
 mod destinations;
 mod money;
 mod parse;
@@ -20,6 +21,7 @@ use custody::name::Name;
 use crate::amount;
 use parse::{branch, grant, grouped_hash, hash, model, outpoint, tier, txid, wallet_state};
 
+pub(crate) use cosigners::Cosigners;
 pub(crate) use destinations::{DenyList, Destination};
 pub(crate) use money::{
     Again, Balances, Deposit, Deposits, Request, Statement, Transfer, Withdraw, Withdrawal, Withdrawals,
@@ -145,6 +147,9 @@ pub(crate) enum Command {
     /// Propose the record of a key ceremony, pass its sealed shares on, verify its report
     #[command(subcommand)]
     Ceremony(Ceremony),
+    /// Let co-signers join and leave, and see who votes
+    #[command(subcommand)]
+    Cosigners(Cosigners),
     /// Have shares dealt anew by their holders: refreshed, or given to other co-signers
     #[command(subcommand)]
     Reshare(Reshare),

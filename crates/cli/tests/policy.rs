@@ -6,6 +6,7 @@ use std::fs;
 
 use common::Host;
 use custody::genesis::Genesis;
+use custody::rule_set::NEWEST;
 use fixtures::{genesis, policy_of, rule};
 
 const EXAMPLE: &str = include_str!("../../../examples/policies/small-treasury.toml");
@@ -65,7 +66,7 @@ fn a_policy_is_checked_against_a_genesis() {
     let host = host(EXAMPLE);
     let genesis = Genesis {
         rules: 3,
-        policy: policy_of(3, &[rule()], 0),
+        policy: policy_of(NEWEST, &[rule()], 0),
         de_minimis: custody::effects::Sats(90_000),
         ..genesis()
     };

@@ -4,6 +4,7 @@ mod address;
 mod anchors;
 mod ceremony;
 mod certificate;
+mod cosigners;
 mod decide;
 mod deny;
 mod enrol;
@@ -68,6 +69,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::DenyList(command) => deny::run(global, command),
         Command::Wallet(command) => enrol::wallet(global, command),
         Command::Ceremony(command) => ceremony::run(global, command),
+        Command::Cosigners(command) => cosigners::run(global, command),
         Command::Reshare(command) => reshare::run(global, command),
         Command::Recovery(command) => recovery::run(global, command),
         Command::Address(command) => address::run(global, command),

@@ -79,7 +79,7 @@ fn draft(state: &State, ceremony: Hash, holders: Vec<Name>, dealers: Vec<Name>) 
     let order = state.cosigners().into_iter().map(|card| &card.name);
     let holders: Vec<Name> = order.filter(|name| named.contains(name)).cloned().collect();
     if let Some(unknown) = named.iter().find(|name| !holders.contains(name)) {
-        let next = "name co-signers of genesis: keyward genesis show lists them";
+        let next = "name co-signers that vote: keyward cosigners status lists them";
         return Err(Failure::new(Class::Usage, format!("{unknown} is no co-signer"), next));
     }
     let mut dealers = if dealers.is_empty() {

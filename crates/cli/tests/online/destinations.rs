@@ -3,6 +3,7 @@
 use custody::document::{DestinationKind, Document, Kind};
 use custody::effects::Sats;
 use custody::policy::{PolicyRule, When};
+use custody::rule_set::NEWEST;
 use fixtures::{newest, regtest};
 
 use super::*;
@@ -11,7 +12,7 @@ use super::*;
 fn pays_unlisted() -> Document {
     let when = When { destinations: Some(vec![DestinationKind::Unlisted]), ..When::default() };
     let unlisted = PolicyRule { id: name("unlisted"), when, ..fixtures::rule() };
-    Document::Policy(fixtures::policy_of(3, &[fixtures::rule(), unlisted], 0))
+    Document::Policy(fixtures::policy_of(NEWEST, &[fixtures::rule(), unlisted], 0))
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn a_destination_is_tried_with_a_small_payment() {
     // Where a rule lets so little go to fees that no transaction could be made, it says what would do.
     let mut frugal = fixtures::rule();
     frugal.require.fee_max_ppm = 1_000;
-    deployment.world(|world| world.adopt(Document::Policy(fixtures::policy_of(3, &[frugal], 0))));
+    deployment.world(|world| world.adopt(Document::Policy(fixtures::policy_of(NEWEST, &[frugal], 0))));
     host.ok("status");
     let said = host.fails("destination test acme --client cat --wallet main --fee-max 1000sat --yes", 2);
     assert!(said.contains("at most 1000 millionths") && said.contains("--amount of 154001 sat"), "{said}");

@@ -5,6 +5,7 @@ use std::fs;
 use custody::document::Document;
 use custody::effects::Sats;
 use custody::policy::{Policy, PolicyRule};
+use custody::rule_set::NEWEST;
 use fixtures::{newest, path, policy_of, rule};
 
 use crate::Deployment;
@@ -13,7 +14,7 @@ use crate::Deployment;
 fn draft(change: fn(&mut PolicyRule)) -> Policy {
     let mut rule = rule();
     change(&mut rule);
-    policy_of(3, &[rule], 0)
+    policy_of(NEWEST, &[rule], 0)
 }
 
 fn write(deployment: &Deployment, draft: &Policy) {
