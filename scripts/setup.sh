@@ -24,6 +24,7 @@ ghostscript|command -v gs|renders the sheets of recovery components
 zbar-tools|command -v zbarimg|reads the QR codes on them
 age|command -v age|opens the encrypted files of components, and writes such
 tmux|command -v tmux|drives the screens of a ceremony
+swtpm|command -v swtpm|stands for the TPM that counts what a co-signer writes
 poppler-utils|command -v pdftoppm|renders reports and runbooks
 python3|command -v python3|recovery without Keyward, and other implementations of our formats
 python3-venv|python3 -c "import ensurepip, venv"|keeps the Python packages of the tests apart from those of the system

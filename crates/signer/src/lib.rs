@@ -18,3 +18,4 @@ pub mod cosigner;
 pub mod journal;
 pub mod process;
 pub mod tendermint;
+pub mod tpm;
