@@ -16,6 +16,7 @@
 pub mod agreement;
 pub mod cosigner;
 pub mod journal;
+pub mod mark;
 pub mod process;
 pub mod tendermint;
 pub mod tpm;

@@ -20,6 +20,8 @@ use crate::cosigner::{
     Asker, Cosigner, Disk, Effect, Event, File, KEYS_FILE, OFFER_SUFFIX, SHARE_SUFFIX, Timer,
 };
 use crate::journal::{Journal, JournalError, write_file_atomic};
+use crate::mark::{Finding, MARKED, MarkError, Marks};
+use crate::tpm::Counter;
 
 /// Messages that wait to be written on one connection; a peer that reads no more is cut off.
 pub const OUTBOX_LIMIT: usize = 4_096;
@@ -44,6 +46,9 @@ pub enum ProcessError {
     /// The disk: crash and reopen is the only safe answer.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The counter: what was written may not be counted.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     /// The network.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -65,6 +70,7 @@ pub enum ProcessError {
 pub struct Store {
     directory: PathBuf,
     journals: BTreeMap<File, Journal>,
+    marks: Marks,
 }
 
 impl Store {
@@ -75,34 +81,63 @@ impl Store {
     pub fn open(directory: &Path) -> Result<(Self, Disk), ProcessError> {
         let mut journals = BTreeMap::new();
         let mut records = BTreeMap::new();
+        let mut marks = Marks::default();
         for file in File::ALL {
             let (journal, found) = Journal::open(&directory.join(file.name()))?;
             if journal.torn_bytes() > 0 {
                 eprintln!("{}: {} bytes of a torn record cut off", file.name(), journal.torn_bytes());
             }
             journals.insert(file, journal);
-            records.insert(file, found);
+            records.insert(file, marks.strip(file, found)?);
         }
         let shares = read_shares(&directory.join("shares"))?;
         let mut of = |file| records.remove(&file).unwrap_or_default();
         let (log, agreement, guard) = (of(File::Log), of(File::Agreement), of(File::Guard));
         let disk = Disk { log, agreement, guard, shares, pins: Vec::new() };
-        Ok((Self { directory: directory.to_owned(), journals }, disk))
+        Ok((Self { directory: directory.to_owned(), journals, marks }, disk))
     }
 
-    fn append(&mut self, file: File, records: &[&[u8]]) -> Result<(), ProcessError> {
-        if let Some(journal) = self.journals.get_mut(&file) {
-            journal.append_all(records)?;
+    /// Compares the disk with a counter, by which its writes are counted from here on. Without one it goes on as it
+    /// is, unless its writes were counted before. `restored`: the data directory may be an old copy, and the counter
+    /// another one (P12). If the comparison shows that it may be, [`Process::run`] knows.
+    ///
+    /// # Errors
+    /// A counter that is not the one of this disk; a counter that is needed and not given.
+    pub fn enter(&mut self, counter: Option<Counter>, restored: bool) -> Result<(), ProcessError> {
+        let finding = self.marks.enter(counter, restored)?;
+        if let Finding::Old(why) = finding {
+            eprintln!("this disk may be an older copy: {why}; starting as with --restored");
+        }
+        if matches!(finding, Finding::New | Finding::Old(_)) {
+            for file in MARKED {
+                self.append(file, &[])?;
+            }
         }
         Ok(())
+    }
+
+    /// When this returns, the records are on disk and counted.
+    fn append(&mut self, file: File, records: &[&[u8]]) -> Result<(), ProcessError> {
+        self.write(file, records, Journal::append_all)
     }
 
     fn replace(&mut self, file: File, records: &[Vec<u8>]) -> Result<(), ProcessError> {
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        self.write(file, &records, Journal::rewrite)
+    }
+
+    fn write(
+        &mut self,
+        file: File,
+        records: &[&[u8]],
+        write: fn(&mut Journal, &[&[u8]]) -> Result<(), JournalError>,
+    ) -> Result<(), ProcessError> {
+        let mark = self.marks.next(file)?;
+        let records: Vec<&[u8]> = records.iter().copied().chain(mark.as_deref()).collect();
         if let Some(journal) = self.journals.get_mut(&file) {
-            journal.rewrite(&records)?;
+            write(journal, &records)?;
         }
-        Ok(())
+        Ok(self.marks.count(file)?)
     }
 
     fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), ProcessError> {
@@ -196,13 +231,14 @@ impl Process {
     /// Binds the listener; nothing is served yet.
     ///
     /// # Errors
-    /// A public address, or one in use.
+    /// A public address, or one in use; a store that was not entered and must be.
     pub fn new(
         cosigner: Cosigner,
         store: Store,
         address: SocketAddr,
         tls: &TlsKey,
     ) -> Result<Self, ProcessError> {
+        store.marks.check_entered()?;
         let guests = Guests::default();
         let known = Arc::clone(&guests);
         let allow = move |key: &[u8; 32]| known.read().is_ok_and(|g| g.contains_key(&Hash(*key)));
@@ -235,6 +271,7 @@ impl Process {
         thread::spawn(move || accept(&listener, &guests, &feed));
         let mut nonce = [0; 32];
         OsRng.fill_bytes(&mut nonce);
+        let restored = restored || self.store.marks.restored();
         let effects = self.cosigner.start(self.now_ms()?, restored, Hash(nonce));
         self.carry_out(effects, None)?;
         loop {
@@ -296,6 +333,9 @@ impl Process {
 
     /// Carries effects out strictly in order; appends to one file that follow each other share one fsync.
     fn carry_out(&mut self, effects: Vec<Effect>, asker: Option<u64>) -> Result<(), ProcessError> {
+        if self.cosigner.may_release() {
+            self.store.marks.caught_up();
+        }
         let mut effects = effects.into_iter().peekable();
         while let Some(effect) = effects.next() {
             match effect {
@@ -436,6 +476,10 @@ fn serve(id: u64, connection: Connection, asker: Asker, feed: &SyncSender<Feed>)
         let _ = feed.send(Feed::Closed { id });
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/rollback/store.rs"]
+mod rollback;
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,8 @@ impl Options {
         Ok(self.optional(name).ok_or_else(|| format!("--{name} is missing; see --help"))?)
     }
 
-    pub(crate) fn finish(self) -> Result<(), Failure> {
+    /// Refuses whatever was given and not asked for.
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => Err(format!("--{name} is not an option here; see --help").into()),

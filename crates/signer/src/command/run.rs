@@ -9,6 +9,7 @@ use custody::genesis::Genesis;
 use signer::cosigner::Cosigner;
 use signer::journal::write_file_atomic;
 use signer::process::{Process, Store};
+use signer::tpm::{Counter, DEFAULT_INDEX};
 use wire::TlsKey;
 
 use super::{Failure, GENESIS_FILE, Options, PINS_FILE, open_keys, read_pins, read_secret};
@@ -34,6 +35,22 @@ fn pinned_genesis(directory: &Path, options: &mut Options) -> Result<Genesis, Fa
     }
 }
 
+/// The counter of a TPM that marks what this co-signer writes, if one is named.
+fn counter(options: &mut Options) -> Result<Option<Counter>, Failure> {
+    let (path, index) = (options.optional("tpm"), options.optional("tpm-index"));
+    let Some(path) = path else {
+        return if index.is_some() { Err("--tpm-index needs --tpm".into()) } else { Ok(None) };
+    };
+    let index = match index {
+        None => DEFAULT_INDEX,
+        Some(text) => {
+            let digits = text.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            digits.ok_or_else(|| format!("--tpm-index takes 0x01800000 to 0x01bfffff, and not {text:?}"))?
+        }
+    };
+    Ok(Some(Counter::open(Path::new(&path), index)?))
+}
+
 pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     let directory = PathBuf::from(options.need("dir")?);
     let address: SocketAddr = options.need("listen")?.parse().map_err(|_| "--listen takes ADDRESS:PORT")?;
@@ -41,9 +58,12 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     let ready_file = options.optional("ready-file");
     let pinned_head = options.optional("pinned-head");
     let named = options.optional("name").map(|name| name.parse()).transpose()?;
+    let counter = counter(options)?;
     let secret = read_secret(options)?;
     let genesis = pinned_genesis(&directory, options)?;
-    let (store, mut disk) = Store::open(&directory)?;
+    // A misspelt option must not be found when the process ends: it might be the one that has the disk counted.
+    options.finish()?;
+    let (mut store, mut disk) = Store::open(&directory)?;
     let (name, vault, secrets) = open_keys(&genesis, named, &directory, &secret)?;
     drop(secret);
     let tls = TlsKey::from_seed(secrets.tls_seed())?;
@@ -63,6 +83,7 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     if let Err(refusal) = cosigner.check_keys() {
         eprintln!("keyward-signer: {}", refusal.why);
     }
+    store.enter(counter, restored)?;
     let process = Process::new(cosigner, store, address, &tls)?;
     let address = process.local_addr();
     println!("co-signer {name} listening on {address}");
