@@ -214,6 +214,64 @@ fn a_disk_from_before_the_change_is_put_back() {
     }
 }
 
+/// Three of four decide, one is down and another leaves: its co-signature is the third under the head with which it goes.
+#[test]
+fn who_leaves_co_signs_the_last_head() {
+    let mut town = town();
+    town.cluster.kill(2, LATE_MS);
+    town.near = vec![0, 1, 3];
+    let document = set_of(&["s1", "s2", "s3", "s4"], &["s4"]);
+    let target = town.say("carol", Body::Propose(Propose { document, replaces: None }));
+    town.approve("alice", target);
+    let decides = town.state().policy().expect("a policy").1;
+    let last = town.write("bob", Body::Approve(custody::statement::Approve { target, decides }));
+    town.tell(&last);
+    let over = |c: &Cluster| {
+        [0, 1].into_iter().all(|p| c.cosigner(p).expect("it runs").final_state().set_since() > 0)
+    };
+    assert!(town.cluster.run(10_000, over), "the head with which w1 leaves is not final");
+    town.near = vec![0, 1];
+    let place = town.cluster.join("s4", &[head(&town)]);
+    let four = |c: &Cluster| [0, 1, 2, place].into_iter().all(|p| votes(c, p));
+    assert!(town.cluster.run(2 * LATE_MS, four), "the four do not vote");
+    assert!(!town.cluster.cosigner(3).expect("it runs").is_member());
+    town.near = vec![0, 1, 2, place];
+    town.tick();
+    assert_one_history(&town.cluster);
+}
+
+/// Whoever was told that its disk is old waits for two more final heights, also if the set changes meanwhile, and if it is
+/// killed right after that.
+#[test]
+fn a_disk_that_is_old_stays_so_in_the_next_set() {
+    for killed in [false, true] {
+        let mut town = town();
+        let old = town.cluster.disk(1);
+        town.tick();
+        town.cluster.seat_on_side(1, true);
+        town.cluster.weather = Weather { cut: true, ..Weather::CALM };
+        town.near = vec![0, 2, 3];
+        town.cluster.restore(1, old, true);
+        adopt(&mut town, set_of(&["w1", "s1", "s2", "s3"], &[]));
+        town.tick();
+        let there = height(&town.cluster, 0);
+        let written = town.cluster.disk(1).agreement;
+        town.cluster.weather = Weather::CALM;
+        let seated =
+            |c: &Cluster| c.cosigner(1).is_some_and(|c| c.final_state().set_since() > 0 && !c.may_release());
+        assert!(town.cluster.run(SOON_MS, seated), "it does not sit down before it votes");
+        if killed {
+            // Between the write of the head that brings the set, and the first one of the agreement in it.
+            let disk = Disk { agreement: written, ..town.cluster.disk(1) };
+            town.cluster.restore(1, disk, false);
+            assert!(town.cluster.run(1_000, |c| c.cosigner(1).is_some()));
+        }
+        assert!(town.cluster.run(SOON_MS, |c| votes(c, 1)), "it does not come back");
+        let now = height(&town.cluster, 1);
+        assert!(now >= there + 2, "killed: {killed}: it votes at {now}, the others were at {there}");
+    }
+}
+
 /// Processes are killed between any two effects, and messages are lost, late and doubled, while one joins and another
 /// one leaves.
 #[test]

@@ -63,10 +63,10 @@ impl Cosigner {
         self.start_agreement(now_ms);
     }
 
-    /// While a height lasts, the others may be in another set already, which does not understand this one: final heads
-    /// are understood by all.
+    /// While a height lasts, or others are asked for their word, they may be in another set already, which does not
+    /// understand this one: final heads are understood by all.
     pub(super) fn ask_for_heads(&mut self, timer: TimerId) {
-        if timer == TimerId::Retransmit && self.agreement.as_ref().is_some_and(Agreement::is_running) {
+        if timer == TimerId::Retransmit {
             self.tell_peers(None, &PeerMessage::Behind { from: self.heads.last().0.saturating_add(1) });
         }
     }

@@ -148,6 +148,19 @@ impl Service {
         self.arguments.extend(options.iter().map(|option| (*option).to_owned()));
     }
 
+    /// Leaves out, from the next start on, an option whose value is one of these.
+    pub(super) fn drop_option(&mut self, option: &str, is_it: impl Fn(&str) -> bool) {
+        let all = std::mem::take(&mut self.arguments);
+        let mut all = all.into_iter().peekable();
+        while let Some(word) = all.next() {
+            if word == option && all.peek().is_some_and(|value| is_it(value)) {
+                all.next();
+            } else {
+                self.arguments.push(word);
+            }
+        }
+    }
+
     /// The name of its data directory: a co-signer's name.
     pub(super) fn name(&self) -> String {
         self.log.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned()

@@ -6,6 +6,7 @@ mod governed;
 mod log;
 mod money;
 mod payments;
+mod replaced;
 mod taken_over;
 mod trial;
 mod trouble;
