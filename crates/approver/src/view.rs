@@ -161,6 +161,7 @@ impl ProposalView {
             Owner::Person(name) if !kind.row().proposer_approves => Some(name),
             _ => None,
         };
+        let at_once = state.denies_no_less(&proposal.document);
         let in_force = state.document(kind, &proposal.document.subject());
         Self {
             id,
@@ -173,8 +174,8 @@ impl ProposalView {
             replaces: proposal.replaces,
             changes: in_force
                 .map_or_else(Vec::new, |old| crate::compare::changes(&old.document, &proposal.document)),
-            delay_s: governance.map_or(0, |g| g.delay_s),
-            veto: kind.row().veto,
+            delay_s: governance.filter(|_| !at_once).map_or(0, |g| g.delay_s),
+            veto: kind.row().veto && !at_once,
             needs: describe(paths),
             filled: paths.iter().any(|path| seat(path, &people, state)),
             may_approve: may_approve(state, paths, &people, barred),

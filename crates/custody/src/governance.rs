@@ -119,7 +119,7 @@ impl State {
         let Some(proposal) = self.proposals.get(id).cloned() else { return };
         let kind = proposal.document.kind();
         let delay = self.policy().and_then(|(p, _)| p.governance.get(&kind)).map_or(0, |g| g.delay_s);
-        if !kind.row().delayed || delay == 0 {
+        if !kind.row().delayed || delay == 0 || self.denies_no_less(&proposal.document) {
             self.finish(id, decoder);
             return;
         }
@@ -517,7 +517,7 @@ impl State {
         let standing =
             |holds: bool, why: &str| ensure(holds, Rule::Standing, || why.into()).map_err(Fault::Rejected);
         standing(
-            proposal.document.kind().row().veto,
+            proposal.document.kind().row().veto && !self.denies_no_less(&proposal.document),
             "what reduces authority, or lifts a freeze by quorum, has no veto",
         )?;
         let open = matches!(proposal.stage, Stage::Open | Stage::Supporting | Stage::Waiting(_));

@@ -409,6 +409,19 @@ impl State {
         })
     }
 
+    /// Whether a document is a deny list that keeps every address of the version in force, if there is one. Such a
+    /// version reduces authority: it waits for no delay and has no veto (DACS OPS-13, since rule set 4).
+    pub fn denies_no_less(&self, document: &Document) -> bool {
+        let Document::DenyList(list) = document else { return false };
+        let old = self.document(Kind::DenyList, list.id.as_str()).map(|found| &found.document);
+        // An address in another spelling counts as another one: at worst the version waits.
+        let keeps = match old {
+            Some(Document::DenyList(old)) => old.addresses.iter().all(|one| list.addresses.contains(one)),
+            Some(_) | None => true,
+        };
+        keeps && self.clock.rules >= 4
+    }
+
     /// Refuses scripts that a deny list in force names.
     pub(crate) fn check_denied(
         &self,

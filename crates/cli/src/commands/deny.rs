@@ -41,27 +41,52 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
         let what = format!("{removed} addresses of {id} are not in the file, and would be paid again");
         return Err(Failure::usage(what, "look whether the file is whole; --remove takes them off the list"));
     }
-    if let Some((list, proposal)) = lists.iter().find_map(|(list, _)| Some((list, waiting(state, list)?))) {
+    let versions: Vec<_> = lists.into_iter().map(|(id, change)| version(id, source, change)).collect();
+    let in_the_way = |(version, _): &(Document, String)| Some((version.subject(), waiting(state, version)?));
+    if let Some((list, proposal)) = versions.iter().find_map(in_the_way) {
         let what =
             format!("another version of list {list} waits to be in force, and both replace the same one");
         let next = format!("wait until it is, or keyward reject {proposal}; then import again");
         return Err(Failure::usage(what, next));
     }
-    let governed = state.policy().and_then(|(policy, _)| policy.governance.get(&Kind::DenyList));
-    let hours = governed.map_or(0, |governance| governance.delay_s) / 3_600;
-    eprintln!("in force    {hours} hours after the last approval; until then keyward freeze stops payments");
-    for (id, Change { addresses, added, removed }) in lists {
-        eprintln!("list        {id}: {added} added, {removed} removed");
-        let list = DenyList { id, source, addresses: addresses.into_iter().collect() };
-        propose_in(&mut session, Document::DenyList(list), &[])?;
+    for (version, changed) in &versions {
+        eprintln!("list        {}: {changed}", version.subject());
+        eprintln!("in force    {}", when(state, version));
+    }
+    for (version, _) in versions {
+        propose_in(&mut session, version, &[])?;
     }
     Ok(())
 }
 
-/// The open proposal of another version of a list.
-fn waiting(state: &State, list: &Name) -> Option<Hash> {
-    let open = |stage: &Stage| matches!(stage, Stage::Open | Stage::Waiting(_));
-    let same = |document: &Document| document.kind() == Kind::DenyList && document.subject() == list.as_str();
+/// The next version of a list, and what is other in it.
+fn version(id: Name, source: Hash, change: Change) -> (Document, String) {
+    let Change { addresses, added, removed } = change;
+    let list = DenyList { id, source, addresses: addresses.into_iter().collect() };
+    (Document::DenyList(list), format!("{added} added, {removed} removed"))
+}
+
+/// When a version would be in force.
+fn when(state: &State, version: &Document) -> String {
+    let governed = state.policy().and_then(|(policy, _)| policy.governance.get(&Kind::DenyList));
+    let hours = governed.map_or(0, |governance| governance.delay_s) / 3_600;
+    if state.denies_no_less(version) {
+        "with the last approval, for it takes no address away".to_owned()
+    } else {
+        format!("{hours} hours after the last approval; until then keyward freeze stops payments")
+    }
+}
+
+/// The open proposal of another version of a list, which would not let this one in force. One that waits for its
+/// delay does not stop a version that needs none, and is void after that.
+fn waiting(state: &State, version: &Document) -> Option<Hash> {
+    let at_once = state.denies_no_less(version);
+    let open = |stage: &Stage| match stage {
+        Stage::Open => true,
+        Stage::Waiting(_) => !at_once,
+        _ => false,
+    };
+    let same = |other: &Document| other.kind() == Kind::DenyList && other.subject() == version.subject();
     let now = state.clock().time;
     let mut proposals = state.proposals().iter();
     let found = proposals.find(|(_, p)| {
@@ -238,5 +263,36 @@ mod tests {
         let next = lists(&world.state, &name("un"), many).unwrap();
         assert_eq!(sizes(&next), [("un".into(), DENIED_LIMIT)]);
         assert_eq!((next[0].1.added, next[0].1.removed), (1, 1));
+    }
+
+    #[test]
+    fn what_takes_no_address_away_waits_for_nothing() {
+        let slow = fixtures::policy_of(custody::rule_set::NEWEST, &[fixtures::rule()], 7_200);
+        let mut world = World::open(newest());
+        world.adopt(Document::Policy(slow));
+        let next = |world: &World, names: &[&str]| {
+            let (id, change) = lists(&world.state, &name("un"), set(names)).unwrap().remove(0);
+            version(id, Hash::sha256(b"a file"), change)
+        };
+        let (first, changed) = next(&world, &["a", "b"]);
+        assert_eq!(changed, "2 added, 0 removed");
+        assert!(when(&world.state, &first).starts_with("with the last approval"));
+        // Two versions on the way to approval: whichever is second is void.
+        let open = world.propose("bob", first).unwrap();
+        let (other, _) = next(&world, &["a", "c"]);
+        assert_eq!(waiting(&world.state, &other), Some(open));
+        world.approve("alice", open).unwrap();
+        world.approve("bob", open).unwrap();
+        // A shorter one waits, and stops what waits as well, but no longer one.
+        let (shorter, changed) = next(&world, &["a"]);
+        assert_eq!(changed, "0 added, 1 removed");
+        assert!(when(&world.state, &shorter).starts_with("2 hours after the last approval"));
+        let waits = world.adopt(shorter.clone());
+        assert_eq!(waiting(&world.state, &shorter), Some(waits));
+        let (longer, _) = next(&world, &["a", "b", "c"]);
+        assert_eq!(waiting(&world.state, &longer), None);
+        world.adopt(longer);
+        let found = &world.state.document(Kind::DenyList, "un").unwrap().document;
+        assert!(matches!(found, Document::DenyList(list) if list.addresses.len() == 3));
     }
 }

@@ -6,6 +6,7 @@ mod anchors;
 mod batches;
 mod clients;
 mod cosigner_sets;
+mod deny_lists;
 mod devices;
 mod documents;
 mod golden;

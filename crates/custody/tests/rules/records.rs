@@ -1,4 +1,4 @@
-//! The documents of rule set 3: absences, delegations, reviews, third parties, deny lists, assets, leases,
+//! The documents of rule set 3: absences, delegations, reviews, third parties, assets, leases,
 //! states of wallets, freezes of people and networks.
 
 use custody::Hash;
@@ -8,15 +8,13 @@ use custody::document::{
 use custody::effects::{Branch, Sats};
 use custody::payment::{Allocate, Request};
 use custody::records::{
-    Absence, Asset, DENIED_LIMIT, Delegation, DenyList, Float, LEASE_USES_LIMIT, LIST_LIMIT, Lease,
-    RETENTION_FLOOR_YEARS, REVIEW_VALID_S, Retention, Review, TERM_LIMIT_S, ThirdParty,
+    Absence, Asset, Delegation, Float, LEASE_USES_LIMIT, LIST_LIMIT, Lease, RETENTION_FLOOR_YEARS,
+    REVIEW_VALID_S, Retention, Review, TERM_LIMIT_S, ThirdParty,
 };
 use custody::rule::Rule;
 use custody::statement::{Body, Freeze, Scope};
 use fixtures::samples::lease;
-use fixtures::{
-    Account, DAY, Denied, World, client, destination, group, id, name, newest, person, regtest, review,
-};
+use fixtures::{Account, DAY, Denied, World, client, destination, group, id, name, newest, person, review};
 
 use crate::{invalid, rejected};
 
@@ -348,37 +346,6 @@ fn deny_mod_02_third_party() {
     invalid(pay(&mut world.clone(), "vault", &["alice", "bob"]), Rule::ThirdParty);
     rejected(world.propose("bob", party(&world.clone(), TERM_LIMIT_S + 1)), Rule::Document);
     world.propose("bob", party(&world.clone(), TERM_LIMIT_S)).unwrap();
-}
-
-fn denies(addresses: &[String]) -> Document {
-    let mut addresses = addresses.to_vec();
-    addresses.sort();
-    Document::DenyList(DenyList { id: name("sanctions"), source: Hash::sha256(b"list"), addresses })
-}
-
-#[test]
-fn allow_policy_deny_list() {
-    let mut world = world();
-    world.adopt(denies(&[regtest::address("thief")]));
-    pay(&mut world, "acme", &["alice", "bob"]).unwrap();
-}
-
-#[test]
-fn deny_policy_deny_list() {
-    let mut world = world();
-    world.adopt(denies(&[regtest::address("thief"), regtest::address("acme")]));
-    invalid(pay(&mut world, "acme", &["alice", "bob"]), Rule::Denied);
-    rejected(world.propose("dave", destination("thief")), Rule::Denied);
-    // The same address in capitals is the same address (BIP-173).
-    let Document::Destination(thief) = destination("thief") else { unreachable!() };
-    let address = thief.address.to_uppercase();
-    rejected(world.propose("dave", Document::Destination(Destination { address, ..thief })), Rule::Denied);
-    let many = |n: usize| (0..n).map(|i| regtest::address(&format!("d-{i}"))).collect::<Vec<_>>();
-    for bad in [many(DENIED_LIMIT + 1), vec!["bc1qnone".to_owned()]] {
-        rejected(world.propose("bob", denies(&bad)), Rule::Document);
-    }
-    world.propose("bob", denies(&many(0))).unwrap();
-    world.propose("bob", denies(&many(DENIED_LIMIT))).unwrap();
 }
 
 #[test]
