@@ -75,14 +75,17 @@ impl Charge {
         self.price.as_ref().filter(|price| Some(&price.currency) == currency).map(|price| price.rate)
     }
 
-    /// What a limit counts of it in base units, if it has the same `per` as `other`.
-    pub(crate) fn counted(&self, per: Per, other: &Self, destination: Option<&Name>) -> Option<u128> {
+    /// What a limit counts of it in base units, if it has the same `per` as `other`, or pays one of `handles`.
+    pub(crate) fn counted(&self, per: Per, other: &Self, handles: &BTreeSet<Name>) -> Option<u128> {
         let alike = match per {
             Per::Asset => self.subject.asset == other.subject.asset,
             Per::Wallet => self.subject.wallet == other.subject.wallet,
             Per::Client => self.subject.client == other.subject.client,
             Per::Initiator => self.initiator == other.initiator,
-            Per::Destination => return self.paid.get(destination?).map(|paid| u128::from(paid.0)),
+            Per::Destination => {
+                let paid = handles.iter().filter_map(|handle| self.paid.get(handle));
+                return paid.map(|paid| u128::from(paid.0)).reduce(u128::saturating_add);
+            }
         };
         alike.then(|| self.total())
     }

@@ -54,6 +54,12 @@ pub trait Facts: Groups {
 
     /// The rate of an asset in a currency, if one holds at `time`.
     fn rate(&self, currency: &Name, asset: &str, time: u64) -> Option<Rate>;
+
+    /// The handles under which the address of a destination was paid before it stood in the address book: none for
+    /// who knows no addresses.
+    fn unlisted_handles(&self, _destination: &Name) -> BTreeSet<Name> {
+        BTreeSet::new()
+    }
 }
 
 impl When {
@@ -357,10 +363,12 @@ impl Look<'_> {
         let (id, window) = (&rule.id, limit.window_s);
         let whose = limit.per != Per::Client || self.ask.charge.subject.client.is_some();
         ensure(whose, Rule::PolicyVelocity, || format!("rule {id} counts by client: name the client"))?;
+        let mut handles = to.map(|to| self.facts.unlisted_handles(to)).unwrap_or_default();
+        handles.extend(to.cloned());
         let currency = self.policy.currency.as_ref();
         let (mut amount, mut value, mut count) = (0u128, Some(Value(0)), 0u32);
         for (charge, now) in self.window(rule, window) {
-            let Some(counted) = charge.counted(limit.per, &self.ask.charge, to) else { continue };
+            let Some(counted) = charge.counted(limit.per, &self.ask.charge, &handles) else { continue };
             amount = amount.saturating_add(counted);
             count = count.saturating_add(charge.count);
             if limit.value_max.is_some() {

@@ -106,6 +106,15 @@ impl State {
         self.destinations_at(address).next()
     }
 
+    /// The handles that the address of a destination has where a request names it itself (since rule set 4): a limit by
+    /// destination goes on counting when an address enters the book.
+    pub(crate) fn unlisted_handles_of(&self, destination: &Name) -> BTreeSet<Name> {
+        let listed = self.destination(destination).filter(|_| self.clock.rules >= 4);
+        // The book may have it in capitals, a request does not.
+        let spelled = listed.into_iter().flat_map(|d| [d.address.clone(), d.address.to_ascii_lowercase()]);
+        spelled.map(|address| RequestOutput::unlisted(address, Sats(0)).destination).collect()
+    }
+
     fn destinations_at<'a>(&'a self, address: &str) -> impl Iterator<Item = &'a Destination> {
         let all = self.documents.from((Kind::Destination, String::new()));
         let all = all.take_while(|((kind, _), _)| *kind == Kind::Destination);

@@ -29,6 +29,10 @@ impl Facts for State {
             _ => None,
         }
     }
+
+    fn unlisted_handles(&self, destination: &Name) -> BTreeSet<Name> {
+        self.unlisted_handles_of(destination)
+    }
 }
 
 impl State {

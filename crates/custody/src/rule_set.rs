@@ -60,6 +60,7 @@ const ADDED: &[(u32, &str)] = &[
     (3, "who is away or stands in is so at the time at which a share leaves"),
     (4, "field handover of a tick"),
     (4, "a deny list that takes no address away waits for no delay and has no veto"),
+    (4, "a velocity by destination counts what its address was paid before it was in the address book"),
 ];
 
 /// The hash of the description of a rule set, its tables' rows, the names of its rules and what else it

@@ -39,6 +39,10 @@ impl Facts for At<'_> {
     fn rate(&self, currency: &Name, asset: &str, time: u64) -> Option<Rate> {
         self.state.rate(currency, asset, time)
     }
+
+    fn unlisted_handles(&self, destination: &Name) -> BTreeSet<Name> {
+        self.state.unlisted_handles(destination)
+    }
 }
 
 impl Groups for State {

@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) history: Vec<(u64, Charge)>,
     /// What leaves under one approval (genesis).
     pub(crate) de_minimis: u64,
+    /// The handles of addresses that were paid before they stood in the address book, by their destination.
+    pub(crate) unlisted: BTreeMap<Name, Name>,
     /// The request.
     pub(crate) ask: Ask,
 }
@@ -308,7 +310,15 @@ fn velocity(world: &World, rule: &PolicyRule, limit: &Velocity) -> bool {
     let alike =
         || charges.iter().filter(|one| same(one.charge)).map(|one| (one, all_of(one.charge))).collect();
     let paid = |to: &Name| {
-        let amount = |one: &Counted<'_>| one.charge.paid.get(to).map(|paid| u128::from(paid.0));
+        let amount = |one: &Counted<'_>| {
+            let other = world.unlisted.get(to).and_then(|other| one.charge.paid.get(other));
+            match (one.charge.paid.get(to), other) {
+                (None, None) => None,
+                (listed, other) => {
+                    Some(listed.map_or(0, |p| u128::from(p.0)) + other.map_or(0, |p| u128::from(p.0)))
+                }
+            }
+        };
         charges.iter().filter_map(|one| Some((one, amount(one)?))).collect()
     };
     match limit.per {

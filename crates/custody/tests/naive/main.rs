@@ -59,6 +59,10 @@ impl Facts for World {
         let held = self.rates.iter().filter(|rates| rates.currency == *currency && time <= rates.until);
         held.filter_map(|rates| rates.rates.get(asset)).next().copied()
     }
+
+    fn unlisted_handles(&self, destination: &Name) -> BTreeSet<Name> {
+        self.unlisted.get(destination).into_iter().cloned().collect()
+    }
 }
 
 /// What refuses the request of a world, or how the two differ about it.
@@ -116,6 +120,7 @@ fn smaller(world: &World) -> Vec<World> {
     (0..world.history.len()).for_each(|i| less(&|w| take_out(&mut w.history, i)));
     (0..world.ask.beside.len()).for_each(|i| less(&|w| take_out(&mut w.ask.beside, i)));
     (0..world.rates.len()).for_each(|i| less(&|w| take_out(&mut w.rates, i)));
+    world.unlisted.keys().for_each(|to| less(&|w| w.unlisted.retain(|one, _| one != to)));
     world.ask.approvals.keys().for_each(|who| less(&|w| w.ask.approvals.retain(|one, _| one != who)));
     world.groups.keys().for_each(|id| less(&|w| w.groups.retain(|one, _| one != id)));
     world.policy.calendars.keys().for_each(|id| less(&|w| w.policy.calendars.retain(|one, _| one != id)));

@@ -120,7 +120,11 @@ pub(crate) fn world(seed: u64) -> World {
     };
     let rules = (0..1 + random.below(3)).map(|i| rule(i, random)).collect();
     let policy = Policy { rules, calendars, currency, ..Policy::default() };
-    World { policy, groups, rates, history, de_minimis, ask }
+    // What one destination was called before it stood in the address book.
+    let listed = name(random.pick(DESTINATIONS));
+    let unlisted =
+        if random.rarely(2) { BTreeMap::from([(listed, name("unlisted"))]) } else { BTreeMap::new() };
+    World { policy, groups, rates, history, de_minimis, unlisted, ask }
 }
 
 /// Puts into a request what follows from the rest: the chains that its transaction pays, and what the others, of

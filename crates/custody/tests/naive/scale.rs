@@ -105,6 +105,11 @@ impl Facts for Counting<'_> {
         self.count();
         self.world.rate(currency, asset, time)
     }
+
+    fn unlisted_handles(&self, destination: &Name) -> BTreeSet<Name> {
+        self.count();
+        self.world.unlisted_handles(destination)
+    }
 }
 
 #[test]

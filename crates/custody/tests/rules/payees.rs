@@ -4,12 +4,12 @@ use custody::document::{Destination, DestinationKind, Document};
 use custody::effects::{Decoder as _, Sats};
 use custody::name::Name;
 use custody::payment::{Request, RequestOutput};
-use custody::policy::{Per, PolicyRule, Velocity};
+use custody::policy::{Per, PolicyRule, Require, Velocity};
 use custody::rule::Rule;
 use custody::rule_set::NEWEST;
 use custody::statement::Body;
 use fixtures::regtest::address;
-use fixtures::{DAY, World, destination, name, newest, policy_of, rule};
+use fixtures::{DAY, World, destination, name, newest, policy_of, rule, third};
 
 use crate::{invalid, rejected};
 
@@ -85,14 +85,16 @@ fn deny_policy_scope_of_addresses_that_no_rule_names() {
     invalid(pay(&mut world, request), Rule::PolicyLimit);
 }
 
+/// At most 50,000 sat in a day, and two requests, to each destination.
+fn limited(rule: PolicyRule) -> PolicyRule {
+    let (amount_max, count_max) = (Some(Sats(50_000)), Some(2));
+    let limit = Velocity { per: Per::Destination, window_s: DAY, amount_max, value_max: None, count_max };
+    PolicyRule { require: Require { velocity: vec![limit], ..rule.require.clone() }, ..rule }
+}
+
 #[test]
 fn limits_by_destination_know_an_unlisted_address_again() {
-    let mut limited = says_so();
-    let most = Some(Sats(50_000));
-    let limit =
-        Velocity { per: Per::Destination, window_s: DAY, amount_max: most, value_max: None, count_max: None };
-    limited.require.velocity = vec![limit];
-    let mut world = under(&[cheap(None), limited]);
+    let mut world = under(&[cheap(None), limited(says_so())]);
     let (one, other) = (address("stranger"), address("other"));
     let request = to(&world, &one, 30_000);
     pay(&mut world, request).unwrap();
@@ -100,6 +102,44 @@ fn limits_by_destination_know_an_unlisted_address_again() {
     invalid(pay(&mut world, again), Rule::PolicyVelocity);
     let elsewhere = to(&world, &other, 20_001);
     pay(&mut world, elsewhere).unwrap();
+}
+
+/// A stranger's address was paid so much, in so many requests, and then entered the book as `beta`, there in capitals.
+fn listed_after(world: &mut World, payments: &[u64]) {
+    let stranger = address("stranger");
+    for amount in payments {
+        let request = to(world, &stranger, *amount);
+        pay(world, request).unwrap();
+    }
+    let Document::Destination(beta) = destination("beta") else { unreachable!() };
+    let beta = Destination { address: stranger.to_ascii_uppercase(), ..beta };
+    world.adopt_as("dave", Document::Destination(beta), &["alice", "bob"]);
+}
+
+fn pay_beta(world: &mut World, amount: u64) -> Result<custody::Hash, fixtures::Denied> {
+    let request = Request { fee_max_ppm: 2_000_000, ..world.request(&[("beta", amount)]) };
+    pay(world, request)
+}
+
+/// The address book is no way to have a limit once more.
+#[test]
+fn deny_policy_velocity_of_an_address_that_entered_the_book_since() {
+    let rules = [limited(cheap(None)), says_so()];
+    let mut world = under(&rules);
+    listed_after(&mut world, &[30_000]);
+    invalid(pay_beta(&mut world.clone(), 20_001), Rule::PolicyVelocity);
+    pay_beta(&mut world, 20_000).unwrap();
+    // Requests are counted too, and others are not in its place.
+    let mut world = under(&rules);
+    listed_after(&mut world, &[10_000, 10_000]);
+    invalid(pay_beta(&mut world.clone(), 10_000), Rule::PolicyVelocity);
+    let acme = Request { fee_max_ppm: 2_000_000, ..world.request(&[("acme", 50_000)]) };
+    pay(&mut world, acme).unwrap();
+    // Under rule set 3 it began anew, and a log of that time replays so.
+    let genesis = custody::genesis::Genesis { policy: policy_of(3, &rules, 0), ..third() };
+    let mut world = World::open(genesis);
+    listed_after(&mut world, &[50_000]);
+    pay_beta(&mut world, 50_000).unwrap();
 }
 
 /// It was in force at no time, so it never cools down.
