@@ -38,9 +38,9 @@ fn a_policy_is_checked_against_the_groups_in_its_file() {
             (0..count).map(|i| format!("[[rules]]{}", rule.replace("cancels", &format!("cancels-{i}"))));
         EXAMPLE.replace("[governance", &(more.collect::<String>() + "[governance"))
     };
-    fs::write(host.path("policy.toml"), many(100)).unwrap();
+    fs::write(host.path("policy.toml"), many(450)).unwrap();
     host.ok("policy check policy.toml");
-    fs::write(host.path("policy.toml"), many(300)).unwrap();
+    fs::write(host.path("policy.toml"), many(900)).unwrap();
     assert!(host.fails("policy check policy.toml", 2).contains("an envelope holds"));
     // A rule refuses it: by that rule, with its code.
     fs::write(host.path("policy.toml"), EXAMPLE.replace("up_to = \"90000 sat\"", "up_to = \"1 btc\""))

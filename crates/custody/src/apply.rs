@@ -218,6 +218,7 @@ impl State {
         let verified = envelope.clone().verify_read(statement, &self.genesis_hash, usable)?;
         let (id, statement) = (verified.id(), verified.statement());
         self.check_since(statement.body.since())?;
+        verified.envelope().check_size(&statement.body, self.clock.rules)?;
         let until = consumed_until(statement.not_after);
         ensure(self.consumed.get(&(until, id)).is_none(), Rule::Once, || {
             format!("statement {id} was used already: sign a new one")

@@ -5,7 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::{Blob, Hash};
 use crate::canon;
 use crate::rule::{Refusal, Rule, ensure};
-use crate::statement::Envelope;
+use crate::statement::{ENVELOPE_LIMIT_BYTES, Envelope, PROPOSAL_LIMIT_BYTES};
+
+/// Longest entry of the log in bytes: a tlog-tiles bundle gives its length in 16 bits.
+pub const LEAF_LIMIT_BYTES: usize = ENVELOPE_LIMIT_BYTES;
+
+/// How canonical envelopes end, and nothing within one: braces stand neither in base64 nor in hex.
+const ENVELOPE_END: &[u8] = b"}]}";
 
 /// Most entries in a batch.
 pub const BATCH_LIMIT_ENTRIES: usize = 256;
@@ -84,7 +90,7 @@ impl Batch {
 
     /// The entries that it adds to the log.
     pub fn leaves(&self) -> impl Iterator<Item = Vec<u8>> {
-        std::iter::once(self.tick.leaf()).chain(self.entries.iter().map(Envelope::bytes))
+        std::iter::once(self.tick.leaf()).chain(self.entries.iter().flat_map(leaves_of))
     }
 
     /// Puts batches together again from the entries of a log.
@@ -93,13 +99,24 @@ impl Batch {
     /// [`Rule::Form`] for entries that are neither Ticks nor envelopes, or do not begin with a Tick.
     pub fn from_leaves<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Self>, Refusal> {
         let mut batches: Vec<Self> = Vec::new();
+        // The pieces so far of an envelope that takes more than one entry.
+        let mut begun: Vec<u8> = Vec::new();
         for (i, leaf) in leaves.into_iter().enumerate() {
-            if leaf.starts_with(b"{\"tick\":") {
+            let whole = begun.len().saturating_add(leaf.len());
+            ensure(whole <= PROPOSAL_LIMIT_BYTES, Rule::Form, || {
+                format!(
+                    "entry {i}: an envelope of {whole} bytes or more, at most {PROPOSAL_LIMIT_BYTES} are read"
+                )
+            })?;
+            if leaf.len() == LEAF_LIMIT_BYTES && !leaf.ends_with(ENVELOPE_END) {
+                begun.extend(leaf);
+            } else if begun.is_empty() && leaf.starts_with(b"{\"tick\":") {
                 let entry: TickEntry = canon::decode(leaf)
                     .map_err(|e| Refusal::new(Rule::Form, format!("entry {i}: tick: {e}")))?;
                 batches.push(Self { entries: Vec::new(), tick: entry.tick });
             } else {
-                let envelope = Envelope::parse(leaf)
+                begun.extend(leaf);
+                let envelope = Envelope::parse(&std::mem::take(&mut begun))
                     .map_err(|e| Refusal::new(Rule::Form, format!("entry {i}: {}", e.why)))?;
                 let batch = batches.last_mut();
                 let batch =
@@ -107,6 +124,13 @@ impl Batch {
                 batch.entries.push(envelope);
             }
         }
+        ensure(begun.is_empty(), Rule::Form, || "the log ends within an envelope".into())?;
         Ok(batches)
     }
+}
+
+/// The entries of the log that an envelope makes: one, or the pieces of a longer one, of which each but the last has
+/// [`LEAF_LIMIT_BYTES`].
+pub fn leaves_of(envelope: &Envelope) -> Vec<Vec<u8>> {
+    envelope.bytes().chunks(LEAF_LIMIT_BYTES).map(<[u8]>::to_vec).collect()
 }

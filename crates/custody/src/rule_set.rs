@@ -59,6 +59,7 @@ const ADDED: &[(u32, &str)] = &[
     (3, "a freeze of a client stops requests that name none"),
     (3, "who is away or stands in is so at the time at which a share leaves"),
     (4, "field handover of a tick"),
+    (4, "proposals of up to 262144 bytes, in the log in pieces of 65535"),
     (4, "a deny list that takes no address away waits for no delay and has no veto"),
     (4, "a velocity by destination counts what its address was paid before it was in the address book"),
 ];

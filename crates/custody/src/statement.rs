@@ -12,6 +12,7 @@ use crate::name::Name;
 use crate::payment::{Allocate, Authorise, Request};
 use crate::resharing::{Deal, Erased, Offer};
 use crate::rule::{Refusal, Rule, ensure};
+use crate::rule_set::NEWEST;
 
 /// The DSSE payload type of every statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.keyward.statement.v1+json";
@@ -19,8 +20,12 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.keyward.statement.v1+json";
 /// The version of the statement format that this program writes and reads.
 pub const STATEMENT_VERSION: u32 = 1;
 
-/// Largest envelope in bytes: an entry of a tlog-tiles bundle has a 16-bit length.
+/// Largest envelope in bytes, but of proposals: an entry of a tlog-tiles bundle has a 16-bit length.
 pub const ENVELOPE_LIMIT_BYTES: usize = 65_535;
+
+/// Largest envelope of a proposal in bytes, since rule set 4 (256 KiB): a policy of some 500 rules. A batch is composed
+/// up to half of its limit (384 KiB), and must be able to take one.
+pub const PROPOSAL_LIMIT_BYTES: usize = 262_144;
 
 /// Furthest that a statement's end may lie ahead of the log, in seconds (90 days): for so long its id
 /// is remembered.
@@ -106,6 +111,11 @@ impl Body {
             _ => 1,
         }
     }
+}
+
+/// Largest envelope of a proposal under a rule set, in bytes.
+pub const fn proposal_limit_bytes(rule_set: u32) -> usize {
+    if rule_set >= 4 { PROPOSAL_LIMIT_BYTES } else { ENVELOPE_LIMIT_BYTES }
 }
 
 /// Puts a document up for approval.
@@ -240,6 +250,12 @@ pub struct Envelope {
     signatures: Vec<DsseSignature>,
 }
 
+fn check_size(bytes: usize, limit: usize) -> Result<(), Refusal> {
+    ensure(bytes <= limit, Rule::Form, || {
+        format!("an envelope of {bytes} bytes is over the limit of {limit}: say less in one statement")
+    })
+}
+
 /// The DSSE pre-authentication encoding: the bytes that are signed.
 pub fn pae(payload: &[u8]) -> Vec<u8> {
     let mut out = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
@@ -248,14 +264,13 @@ pub fn pae(payload: &[u8]) -> Vec<u8> {
 }
 
 impl Envelope {
-    /// Reads an envelope from its canonical bytes.
+    /// Reads an envelope from its canonical bytes. Those of a proposal may be as long as under the newest rule set:
+    /// whether they may be under the one in force shows where they are applied.
     ///
     /// # Errors
     /// [`Rule::Form`] for anything else.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        ensure(bytes.len() <= ENVELOPE_LIMIT_BYTES, Rule::Form, || {
-            format!("an envelope of {} bytes is over the limit of {ENVELOPE_LIMIT_BYTES}", bytes.len())
-        })?;
+        check_size(bytes.len(), PROPOSAL_LIMIT_BYTES)?;
         let envelope: Self =
             canon::decode(bytes).map_err(|e| Refusal::new(Rule::Form, format!("envelope: {e}")))?;
         ensure(envelope.payload_type == PAYLOAD_TYPE, Rule::Form, || {
@@ -264,7 +279,25 @@ impl Envelope {
         ensure(envelope.signatures.len() == 1, Rule::Form, || {
             format!("an envelope carries exactly one signature, not {}", envelope.signatures.len())
         })?;
+        if bytes.len() > ENVELOPE_LIMIT_BYTES {
+            envelope.check_size(&envelope.unverified()?.body, NEWEST)?;
+        }
         Ok(envelope)
+    }
+
+    /// Checks that it is no longer than the statement in it may be under a rule set.
+    pub(crate) fn check_size(&self, body: &Body, rule_set: u32) -> Result<(), Refusal> {
+        let proposes = matches!(body, Body::Propose(_));
+        check_size(self.size(), if proposes { proposal_limit_bytes(rule_set) } else { ENVELOPE_LIMIT_BYTES })
+    }
+
+    /// How many canonical bytes it has.
+    pub fn size(&self) -> usize {
+        // What stands around payload, key id and signature, and base64: four bytes for three.
+        const AROUND: usize = 109 + 64;
+        let encoded = |bytes: &Blob| bytes.0.len().div_ceil(3).saturating_mul(4);
+        let signature = self.signatures.first().map_or(0, |s| encoded(&s.sig));
+        encoded(&self.payload).saturating_add(signature).saturating_add(AROUND)
     }
 
     /// The canonical bytes: the entry of the log.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use chain::BitcoinDecoder;
 use custody::Hash;
-use custody::batch::Batch;
+use custody::batch::{Batch, leaves_of};
 use custody::checkpoint::{Checkpoint, HeadError, NoteError, SignedNote, parse_vkey, vkey};
 use custody::genesis::Genesis;
 use custody::name::Name;
@@ -288,21 +288,24 @@ fn replay(
         let before = state.clone();
         let first = state.log_size();
         let outcomes = state.apply(batch, &decoder).map_err(|refusal| {
-            // A head that is not final says more than what does not replay under it, if its keys are known.
-            let head = state.final_head_at(batch.tick.height, &export.note);
-            match head.err().filter(|_| state.set_since() == 0) {
+            // A head of the first co-signers that is not final says more than what does not replay under it.
+            let head = state.final_head_at(0, &export.note);
+            match head.err().filter(|_| state.set_since() == 0 && is_by(&export.note, &state)) {
                 Some(error) => VerifyError::Head(error),
                 None => VerifyError::Batch {
                     height: batch.tick.height,
                     first,
-                    last: first + batch.entries.len() as u64,
+                    last: first + batch.leaves().skip(1).count() as u64,
                     refusal,
                 },
             }
         })?;
+        // The first entry of the log after the Tick, or after the statement before.
+        let mut next = first + 1;
         for (i, (envelope, outcome)) in batch.entries.iter().zip(outcomes).enumerate() {
             let statement = envelope.unverified().map_err(VerifyError::Form)?;
-            let entry = first + 1 + i as u64;
+            let entry = next;
+            next += leaves_of(envelope).len() as u64;
             let kind = statement.body.kind().to_owned();
             let count = report.statements.entry(kind.clone()).or_default();
             match outcome.rejected {
@@ -346,6 +349,14 @@ fn replay(
         return Err(VerifyError::State { replayed: state.hash(), signed: head.state() });
     }
     Ok(VerifiedLog { report, state, decoder })
+}
+
+/// Whether a note has lines in the names of the first co-signers alone: another set would stand in it by others.
+fn is_by(note: &str, state: &State) -> bool {
+    let first = &state.genesis().cosigners;
+    SignedNote::parse(note).is_ok_and(|note| {
+        note.lines.iter().all(|line| first.iter().any(|card| card.name.as_str() == line.name))
+    })
 }
 
 fn authorisation(state: &State, entry: u64, id: &Hash) -> Option<AuthorisationReport> {

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use custody::Hash;
 use custody::batch::Batch;
 use custody::checkpoint::{Checkpoint, HeadError, SignedNote, cosign};
+use custody::document::Document;
 use custody::effects::Sats;
 use custody::genesis::Genesis;
 use custody::rule::Rule;
-use custody::statement::{Body, Freeze, Scope};
+use custody::statement::{Body, Freeze, Propose, Scope};
 use custody::tree::{leaf_hash, root_of};
 use evidence::tiles::{ExportError, write_export};
 use evidence::{Deed, LogKeys, VerifiedLog, VerifyError, verify_log};
-use fixtures::{World, genesis, key};
+use fixtures::{World, destination, genesis, key, newest, policy_of_many_rules};
 use tempfile::TempDir;
 
 const QUORUM: &[&str] = &["s1", "s3", "w1"];
@@ -64,6 +65,27 @@ fn keys() -> LogKeys {
 
 fn verify(dir: &TempDir) -> Result<VerifiedLog, VerifyError> {
     verify_log(dir.path(), &keys(), None)
+}
+
+/// A proposal that takes more entries than one moves those behind it on.
+#[test]
+fn a_long_proposal_is_exported_in_pieces() {
+    let mut world = World::open(newest());
+    let long = Document::Policy(policy_of_many_rules(400));
+    let replaces = world.state.policy().map(|(_, hash)| hash);
+    let proposals = [(long, replaces), (destination("beta"), replaces)];
+    let proposals = proposals.map(|(document, replaces)| Body::Propose(Propose { document, replaces }));
+    let entries = proposals.map(|body| world.sign("bob", body));
+    world.apply(world.time, &entries);
+    let (batch, _) = world.log.last().unwrap();
+    // In a batch entries stand as they came.
+    assert_eq!(batch.entries, entries);
+    let keys = LogKeys::of_genesis(world.state.genesis()).unwrap();
+    let sound = verify_log(export(&world).path(), &keys, None).unwrap();
+    let report = sound.report;
+    assert_eq!((report.entries, report.state), (world.state.log_size(), world.state.hash()));
+    let [rejected] = report.rejected.as_slice() else { panic!("{:?}", report.rejected) };
+    assert_eq!((rejected.entry, rejected.id), (report.entries - 1, entries[1].id()));
 }
 
 /// The file of the first or last bundle or tile.

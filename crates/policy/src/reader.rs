@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Largest file, in bytes: a document that an envelope holds is a tenth of it.
+/// Largest file, in bytes: a document that an envelope holds is a fraction of it.
 pub const FILE_LIMIT_BYTES: usize = 1 << 20;
 
 /// A mistake in a file.

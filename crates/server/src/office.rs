@@ -23,6 +23,12 @@ pub const PENDING_LIMIT: usize = 4_096;
 /// Most of them by one signer: nobody alone takes the places of the others.
 pub const PENDING_PER_SIGNER: usize = PENDING_LIMIT / 4;
 
+/// Most bytes of statements that wait (256 MiB): as much as so many of the longest that are no proposals take.
+pub const PENDING_LIMIT_BYTES: usize = PENDING_LIMIT * 64 * 1024;
+
+/// Most of them by one signer.
+pub const PENDING_PER_SIGNER_BYTES: usize = PENDING_LIMIT_BYTES / 4;
+
 /// Places beside those for what reduces authority: a freeze always finds one.
 pub const REDUCTIONS_PENDING_LIMIT: usize = 256;
 
@@ -88,6 +94,8 @@ pub fn addressees<'a>(from: &'a Name, to: Option<&'a Name>, all: &'a [Name]) -> 
 struct Waiting {
     envelope: Envelope,
     statement: Statement,
+    /// What it counts against the limits in bytes: nothing for what reduces authority.
+    bytes: usize,
     receipts: BTreeMap<Name, ReceiptState>,
     /// Own clock, seconds.
     since: u64,
@@ -100,14 +108,23 @@ impl Waiting {
     }
 }
 
+/// How many these are, and their bytes beside so many others.
+fn sum<'a>(waiting: impl Iterator<Item = &'a Waiting>, bytes: usize) -> (usize, usize) {
+    waiting.fold((0, bytes), |(count, all), one| (count.saturating_add(1), all.saturating_add(one.bytes)))
+}
+
 /// Why a statement is not taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PendingError {
     /// Too many wait.
-    #[error("{PENDING_LIMIT} statements wait already: try again when the co-signers have taken some")]
+    #[error(
+        "{PENDING_LIMIT} statements or {PENDING_LIMIT_BYTES} bytes of them wait already: try again when the co-signers have taken some"
+    )]
     Full,
     /// Too many of one signer wait.
-    #[error("{PENDING_PER_SIGNER} statements of this signer wait already: try again when the log has some")]
+    #[error(
+        "{PENDING_PER_SIGNER} statements of this signer or {PENDING_PER_SIGNER_BYTES} bytes of them wait already: try again when the log has some"
+    )]
     TooMany,
 }
 
@@ -134,16 +151,21 @@ impl Pending {
         if self.waiting.contains_key(&id) {
             return Ok(false);
         }
-        let more = if statement.body.is_reduction() { REDUCTIONS_PENDING_LIMIT } else { 0 };
-        if self.waiting.len() >= PENDING_LIMIT.saturating_add(more) {
+        // What reduces authority is never long, and finds a place whatever else fills the memory.
+        let reduces = statement.body.is_reduction();
+        let bytes = if reduces { 0 } else { envelope.size() };
+        let more = if reduces { REDUCTIONS_PENDING_LIMIT } else { 0 };
+        let (count, all) = sum(self.waiting.values(), bytes);
+        if count >= PENDING_LIMIT.saturating_add(more) || (!reduces && all > PENDING_LIMIT_BYTES) {
             return Err(PendingError::Full);
         }
         let own = self.waiting.values().filter(|waiting| waiting.statement.signer == statement.signer);
-        if more == 0 && own.count() >= PENDING_PER_SIGNER {
+        let (count, all) = sum(own, bytes);
+        if !reduces && (count >= PENDING_PER_SIGNER || all > PENDING_PER_SIGNER_BYTES) {
             return Err(PendingError::TooMany);
         }
         let receipts = BTreeMap::new();
-        self.waiting.insert(id, Waiting { envelope, statement, receipts, since: now_s, sent: now_s });
+        self.waiting.insert(id, Waiting { envelope, statement, bytes, receipts, since: now_s, sent: now_s });
         Ok(true)
     }
 
@@ -486,6 +508,7 @@ mod tests {
         let waiting = |signer: Hash| Waiting {
             envelope: one.clone(),
             statement: Statement { signer, ..statement.clone() },
+            bytes: 0,
             receipts: BTreeMap::new(),
             since: 0,
             sent: 0,
@@ -513,6 +536,43 @@ mod tests {
             assert_eq!(add(&mut pending, &freeze(&mut world), 0), Ok(true));
         }
         assert_eq!(add(&mut pending, &freeze(&mut world), 0), Err(PendingError::Full));
+    }
+
+    #[test]
+    fn the_bytes_of_pending_statements_on_both_sides_of_their_limits() {
+        let mut world = World::ready();
+        let one = approve(&mut world, Hash([1; 32]));
+        let statement = one.unverified().unwrap();
+        let room = one.size();
+        let freeze = world.sign("alice", Body::Freeze(Freeze { scope: Scope::Everything }));
+        let with = |signer: Hash, bytes: usize| {
+            let statement = Statement { signer, ..statement.clone() };
+            let waiting = Waiting {
+                envelope: one.clone(),
+                statement,
+                bytes,
+                receipts: BTreeMap::new(),
+                since: 0,
+                sent: 0,
+            };
+            Pending { waiting: BTreeMap::from([(Hash([9; 32]), waiting)]), watched: BTreeMap::new() }
+        };
+        let stranger = Hash([7; 32]);
+        for (signer, limit, full) in [
+            (statement.signer, PENDING_PER_SIGNER_BYTES, PendingError::TooMany),
+            (stranger, PENDING_LIMIT_BYTES, PendingError::Full),
+        ] {
+            assert_eq!(add(&mut with(signer, limit - room), &one, 0), Ok(true));
+            let mut over = with(signer, limit - room + 1);
+            assert_eq!(add(&mut over, &one, 0), Err(full));
+            // What reduces authority finds a place, and takes none of those of others.
+            assert_eq!(add(&mut over, &freeze, 0), Ok(true));
+            assert_eq!(over.waiting[&freeze.id()].bytes, 0);
+        }
+        // What was taken in counts.
+        let mut pending = with(stranger, PENDING_LIMIT_BYTES - room);
+        assert_eq!(add(&mut pending, &one, 0), Ok(true));
+        assert_eq!(add(&mut pending, &approve(&mut world, Hash([2; 32])), 0), Err(PendingError::Full));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use custody::Hash;
 use custody::document::{Document, Resume, Revocation};
 use custody::state::Stage;
-use custody::statement::{Approve, Body, Veto};
+use custody::statement::{Approve, Body, Propose, Veto};
 use fixtures::{destination, id};
+use signer::cosigner::{PENDING_LIMIT, PENDING_LIMIT_BYTES};
 use sim::attacker::{Denied, Scene};
 use wire::message::ReceiptState;
 
@@ -103,4 +104,32 @@ fn an_approval_is_not_replayed_after_a_change_of_policy() {
     assert_eq!(scene.pay(&[request], &draft), kept_out("policy.approvals"), "hers was given under the first");
     scene.approve("alice", request).unwrap();
     scene.pay(&[request], &draft).unwrap();
+}
+
+/// P16: proposals as long as can be, while the log stands still: over a limit in bytes a co-signer takes no more of
+/// them, however few they are. What reduces authority it takes all the same.
+#[test]
+fn nobody_fills_the_memory_of_a_co_signer() {
+    let mut scene = Scene::ready_on(fixtures::newest());
+    for who in ["s2", "s3", "w1"] {
+        scene.server.unlink(who);
+    }
+    let long = |scene: &mut Scene, number: usize| {
+        let mut record = scene.world.ceremony(0..1);
+        record.entropy = format!("{number:04}{}", "0".repeat(190_000));
+        let record = scene.world.sign_record(record, &["alice", "bob"]);
+        scene.write("bob", Body::Propose(Propose { document: Document::Ceremony(record), replaces: None }))
+    };
+    let size = long(&mut scene, 0).size();
+    let fit = PENDING_LIMIT_BYTES / size;
+    assert!(fit < PENDING_LIMIT);
+    for number in 0..fit {
+        let envelope = long(&mut scene, number);
+        assert_eq!(scene.server.ask("s1", &envelope.bytes()), ReceiptState::Pending, "{number}");
+    }
+    let over = long(&mut scene, fit);
+    let receipt = scene.server.ask("s1", &over.bytes());
+    assert!(matches!(&receipt, ReceiptState::Refused { rule, .. } if rule == "P1.form"), "{receipt:?}");
+    let freeze = scene.freeze("dave");
+    assert_eq!(scene.server.ask("s1", &freeze.bytes()), ReceiptState::Held);
 }

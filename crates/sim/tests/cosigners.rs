@@ -11,7 +11,9 @@ mod town;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use custody::statement::{Body, Freeze, Revoke, Scope};
+use custody::document::Document;
+use custody::policy::{Policy, PolicyRule};
+use custody::statement::{Approve, Body, ENVELOPE_LIMIT_BYTES, Freeze, Propose, Revoke, Scope};
 use custody::{Blob, Hash};
 use judge::{Replay, exclude_each_other};
 use signer::cosigner::HELD_PER_OWNER_LIMIT;
@@ -43,6 +45,35 @@ fn a_statement_becomes_final_and_the_system_falls_idle() {
     cluster.run(60_000, |_| false);
     let later: Vec<u64> = (0..4).map(|p| cluster.cosigner(p).unwrap().final_head().0).collect();
     assert_eq!(heights, later, "an idle system makes no batches");
+}
+
+/// A policy of 400 rules travels in one statement, through co-signers as they run (P5).
+#[test]
+fn a_long_policy_is_adopted() {
+    let mut cluster = Cluster::new(5, Deployment::default(), false);
+    assert!(cluster.run(5_000, |c| (0..4).all(|p| c.cosigner(p).is_some_and(|c| c.may_release()))));
+    let now = cluster.now_s();
+    let (in_force, decides) = {
+        let (policy, hash) = cluster.cosigner(0).unwrap().final_state().policy().unwrap();
+        (policy.clone(), hash)
+    };
+    let one = &in_force.rules[0];
+    let rules = (0..400).map(|i| PolicyRule { id: format!("rule-{i}").parse().unwrap(), ..one.clone() });
+    let document = Document::Policy(Policy { rules: rules.collect(), ..in_force.clone() });
+    let propose = Body::Propose(Propose { document, replaces: Some(decides) });
+    let proposal = cluster.deployment.sign("alice", now, propose);
+    assert!(proposal.size() > ENVELOPE_LIMIT_BYTES);
+    let target = proposal.id();
+    cluster.submit(proposal);
+    let known =
+        |c: &Cluster| (0..4).all(|p| c.cosigner(p).unwrap().final_state().proposals().get(&target).is_some());
+    assert!(cluster.run(30_000, known), "the proposal is not final");
+    for who in ["alice", "bob"] {
+        let approve = cluster.deployment.sign(who, now, Body::Approve(Approve { target, decides }));
+        cluster.submit(approve);
+    }
+    let rules = |c: &Cluster, place| c.cosigner(place).unwrap().final_state().policy().unwrap().0.rules.len();
+    assert!(cluster.run(30_000, |c| (0..4).all(|place| rules(c, place) == 400)), "it is not in force");
 }
 
 /// Two revocations of one key are both held, and only one can stand in a batch: the other's hold ends, and

@@ -13,7 +13,7 @@ use custody::genesis::{Genesis, delay_floor_s};
 use custody::policy::Policy;
 use custody::quorum::Groups;
 use custody::rule_set::NEWEST;
-use custody::statement::ENVELOPE_LIMIT_BYTES;
+use custody::statement::proposal_limit_bytes;
 use policy::ground::{Assumed, warnings};
 use policy::text::{PolicyFile, parse};
 use serde::Serialize;
@@ -29,8 +29,10 @@ use crate::session::{Session, now};
 /// What an envelope needs beside its payload, in bytes: the statement around a document, signature and key id.
 const AROUND_BYTES: usize = 1_024;
 
-/// Largest document that an envelope holds, in bytes: base64 makes four of three.
-const DOCUMENT_LIMIT_BYTES: usize = ENVELOPE_LIMIT_BYTES / 4 * 3 - AROUND_BYTES;
+/// Largest document that an envelope holds under a rule set, in bytes: base64 makes four of three.
+const fn document_limit_bytes(rule_set: u32) -> usize {
+    proposal_limit_bytes(rule_set) / 4 * 3 - AROUND_BYTES
+}
 
 /// What was checked.
 #[derive(Serialize)]
@@ -87,7 +89,7 @@ fn policy_in(path: &Path) -> Result<Policy> {
 fn check(global: &Global, path: &Path, genesis: Option<&Path>, against_log: bool) -> Result<()> {
     let PolicyFile { policy, assumed } = policy_file(path)?;
     let differs = |real: Assumed| assumed.as_ref().map(|own| own.differs_from(&real)).unwrap_or_default();
-    let (against, differs, warnings) = if against_log {
+    let (against, differs, warnings, under) = if against_log {
         let session = Session::open(global)?;
         let (state, genesis) = (session.replica.state(), session.genesis());
         adoptable(
@@ -99,16 +101,16 @@ fn check(global: &Global, path: &Path, genesis: Option<&Path>, against_log: bool
             state.clock().rules,
         )?;
         let against = format!("what is in force at height {}", state.clock().height);
-        (against, differs(Assumed::in_force(state)), warnings(&policy, state))
+        (against, differs(Assumed::in_force(state)), warnings(&policy, state), state.clock().rules)
     } else if let Some(file) = genesis {
         let genesis = Genesis::parse(&read(file)?).map_err(|e| Failure::content(file, e))?;
         let (network, asset) = (&genesis.network, genesis.asset());
         adoptable(&policy, &genesis, genesis.de_minimis, network, &asset, genesis.rules)?;
         let against = format!("the genesis in {}", file.display());
-        (against, differs(Assumed::at_genesis(&genesis)), warnings(&policy, &genesis))
+        (against, differs(Assumed::at_genesis(&genesis)), warnings(&policy, &genesis), genesis.rules)
     } else if let Some(assumed) = &assumed {
         adoptable(&policy, assumed, assumed.de_minimis, &assumed.network, &assumed.asset(), NEWEST)?;
-        (format!("the groups in {}", path.display()), Vec::new(), warnings(&policy, assumed))
+        (format!("the groups in {}", path.display()), Vec::new(), warnings(&policy, assumed), NEWEST)
     } else {
         let next = "write [groups] into it, or give --genesis FILE or --against-log";
         return Err(Failure::usage("the file says nothing of who is in which group", next));
@@ -116,15 +118,16 @@ fn check(global: &Global, path: &Path, genesis: Option<&Path>, against_log: bool
     let (rules, calendars, rule_set) = (policy.rules.len(), policy.calendars.len(), policy.since());
     let document = Document::Policy(policy);
     let bytes = canon::encode(&document).map_err(|e| Failure::content(path, e))?.len();
-    if bytes > DOCUMENT_LIMIT_BYTES {
-        let what = format!("a document of {bytes} bytes: an envelope holds {DOCUMENT_LIMIT_BYTES}");
+    let limit = document_limit_bytes(under);
+    if bytes > limit {
+        let what = format!("a document of {bytes} bytes: an envelope holds {limit} under rule set {under}");
         return Err(Failure::usage(what, "make fewer rules, or shorter calendars"));
     }
     let checked =
         Checked { document: document.hash(), bytes, rules, calendars, rule_set, against, differs, warnings };
     let mut text = format!(
         "sound       {rules} rules, {calendars} calendars, as of rule set {rule_set}\nagainst     {}\n\
-         document    {bytes} of {DOCUMENT_LIMIT_BYTES} bytes, hash {}\n",
+         document    {bytes} of {limit} bytes, hash {}\n",
         checked.against, checked.document
     );
     checked.differs.iter().for_each(|differs| text.push_str(&format!("differs     {differs}\n")));

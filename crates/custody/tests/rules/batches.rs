@@ -1,6 +1,6 @@
 //! Batches: place in the log, order, all or nothing, determinism (P5, P6, P7).
 
-use custody::batch::{BATCH_LIMIT_BYTES, BATCH_LIMIT_ENTRIES, Batch};
+use custody::batch::{BATCH_LIMIT_BYTES, BATCH_LIMIT_ENTRIES, Batch, LEAF_LIMIT_BYTES};
 use custody::document::Document;
 use custody::payment::Request;
 use custody::rule::Rule;
@@ -158,6 +158,43 @@ fn the_log_gives_its_batches_back() {
     let mut twice = leaves[0].clone();
     twice.push(b' ');
     refused(Batch::from_leaves([twice.as_slice()]), Rule::Form);
+}
+
+/// A policy of hundreds of rules is proposed in one statement, which takes more than one entry of the log.
+#[test]
+fn a_long_proposal_stands_in_the_log_in_pieces() {
+    for (rules, full) in [(400, 1), (600, 2)] {
+        let mut world = World::open(fixtures::newest());
+        let before = (world.state.log_size(), world.log.len());
+        let long = Document::Policy(fixtures::policy_of_many_rules(rules));
+        world.adopt(long.clone());
+        assert_eq!(world.state.policy().unwrap().0.rules.len(), rules);
+        world.say("carol", Body::Request(world.request(&[("acme", 400_000)]))).unwrap();
+        let log = || world.log[before.1..].iter();
+        let leaves: Vec<Vec<u8>> = log().flat_map(|(batch, _)| batch.leaves()).collect();
+        assert_eq!(world.state.log_size(), before.0 + leaves.len() as u64);
+        let sizes: Vec<usize> = leaves.iter().map(Vec::len).collect();
+        assert_eq!(sizes[1..=full], vec![LEAF_LIMIT_BYTES; full]);
+        assert!(sizes.iter().all(|size| *size <= LEAF_LIMIT_BYTES) && sizes[full + 1] < LEAF_LIMIT_BYTES);
+        let parse = |leaves: &[Vec<u8>]| Batch::from_leaves(leaves.iter().map(Vec::as_slice));
+        assert_eq!(parse(&leaves).unwrap(), log().map(|(batch, _)| batch.clone()).collect::<Vec<_>>());
+        // One that is cut off, cut otherwise, without one of its pieces, or without an end.
+        let cut_off = parse(&leaves[..=full]).unwrap_err();
+        assert!(cut_off.rule == Rule::Form && cut_off.why.contains("ends within"), "{cut_off}");
+        let mut other = leaves.clone();
+        let moved = other[1].split_off(LEAF_LIMIT_BYTES - 1);
+        other[2].splice(0..0, moved);
+        refused(parse(&other), Rule::Form);
+        for piece in 1..=full + 1 {
+            let mut fewer = leaves.clone();
+            fewer.remove(piece);
+            refused(parse(&fewer), Rule::Form);
+        }
+        let endless = std::iter::repeat_n(leaves[1].clone(), 5);
+        let endless: Vec<_> = std::iter::once(leaves[0].clone()).chain(endless).collect();
+        let refusal = parse(&endless).unwrap_err();
+        assert!(refusal.rule == Rule::Form && refusal.why.contains("at most"), "{refusal}");
+    }
 }
 
 /// Replaying the log from genesis reaches the same state, in another process as in this one.

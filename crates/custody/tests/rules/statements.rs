@@ -7,12 +7,12 @@ use custody::genesis::Genesis;
 use custody::payment::Allocate;
 use custody::rule::Rule;
 use custody::statement::{
-    Approve, Body, ENVELOPE_LIMIT_BYTES, Envelope, Freeze, Observe, Revoke, Scope, Statement,
-    VALIDITY_LIMIT_S, Veto, pae,
+    Approve, Body, ENVELOPE_LIMIT_BYTES, Envelope, Freeze, Observe, PROPOSAL_LIMIT_BYTES, Revoke, Scope,
+    Statement, VALIDITY_LIMIT_S, Veto, pae, proposal_limit_bytes,
 };
 use custody::{Hash, canon};
 use ed25519_dalek::Signer as _;
-use fixtures::{DAY, World, destination, id, key, name, policy, rule, samples};
+use fixtures::{DAY, World, destination, id, key, name, policy, rule, samples, third};
 use serde_json::Value;
 
 use crate::{asked, invalid, refused, rejected};
@@ -164,30 +164,60 @@ fn deny_p1_form_of_envelopes() {
     assert_eq!(Batch::parse(&batch.bytes()).unwrap(), batch);
 }
 
+/// The longest envelope within a limit of those that `make` makes longer and longer, and the next one. Base64 grows by
+/// four bytes for three.
+fn around(limit: usize, mut make: impl FnMut(usize) -> Envelope) -> [Envelope; 2] {
+    let start = make(1_000).size();
+    let mut length = 1_000 + (limit - start) / 4 * 3 - 6;
+    let mut fits = make(length);
+    loop {
+        length += 1;
+        let next = make(length);
+        assert_eq!(next.size(), next.bytes().len());
+        if next.size() > limit {
+            assert!(fits.size() <= limit && fits.size() + 4 > limit);
+            return [fits, next];
+        }
+        fits = next;
+    }
+}
+
 /// On both sides of the limit: the note of a ceremony is as long as we like.
 #[test]
-fn envelopes_on_both_sides_of_their_limit() {
-    let mut world = World::new(fixtures::genesis());
-    let mut sized = |length: usize| {
-        let mut record = world.ceremony(0..1);
-        record.entropy = "x".repeat(length);
-        let record = world.sign_record(record, &["alice", "bob"]);
-        let propose = custody::statement::Propose { document: Document::Ceremony(record), replaces: None };
-        world.sign("bob", Body::Propose(propose))
-    };
-    // Base64 grows by four bytes for three.
-    let start = sized(40_000).bytes().len();
-    let (mut length, mut last) = (40_000 + (ENVELOPE_LIMIT_BYTES - start) / 4 * 3 - 6, None);
-    loop {
-        let bytes = sized(length).bytes();
-        if bytes.len() > ENVELOPE_LIMIT_BYTES {
-            refused(Envelope::parse(&bytes), Rule::Form);
-            break;
-        }
-        Envelope::parse(&bytes).unwrap();
-        (last, length) = (Some(bytes.len()), length + 1);
+fn proposals_on_both_sides_of_their_limit() {
+    let (before, since) = (ENVELOPE_LIMIT_BYTES, PROPOSAL_LIMIT_BYTES);
+    for (genesis, limit) in [(fixtures::genesis(), before), (third(), before), (fixtures::newest(), since)] {
+        let mut world = World::new(genesis);
+        assert_eq!(proposal_limit_bytes(world.state.clock().rules), limit);
+        let [fits, long] = around(limit, |length| {
+            let mut record = world.ceremony(0..1);
+            record.entropy = "x".repeat(length);
+            let record = world.sign_record(record, &["alice", "bob"]);
+            let propose =
+                custody::statement::Propose { document: Document::Ceremony(record), replaces: None };
+            world.sign("bob", Body::Propose(propose))
+        });
+        assert_eq!(Envelope::parse(&fits.bytes()).unwrap(), fits);
+        world.submit(fits).unwrap();
+        // Who reads it does not know the rule set: whether it is too long the log says.
+        assert_eq!(Envelope::parse(&long.bytes()).is_ok(), limit < since);
+        let batch = world.batch(world.time, std::slice::from_ref(&long));
+        assert_eq!(Batch::parse(&batch.bytes()).is_ok(), limit < since);
+        invalid(world.submit(long), Rule::Form);
     }
-    assert!(last.is_some_and(|last| last + 4 > ENVELOPE_LIMIT_BYTES));
+}
+
+/// What is no proposal is never that long.
+#[test]
+fn other_envelopes_on_both_sides_of_their_limit() {
+    let mut world = World::open(fixtures::newest());
+    let [fits, long] = around(ENVELOPE_LIMIT_BYTES, |length| {
+        world.sign("alice", Body::Freeze(Freeze { scope: Scope::Asset("x".repeat(length)) }))
+    });
+    assert_eq!(Envelope::parse(&fits.bytes()).unwrap(), fits);
+    invalid(world.submit(fits), Rule::Reference);
+    refused(Envelope::parse(&long.bytes()), Rule::Form);
+    invalid(world.submit(long), Rule::Form);
 }
 
 #[test]

@@ -12,8 +12,11 @@ use custody::{Blob, Hash};
 use crate::agreement::App;
 use crate::tendermint::Judgement;
 
-/// Most statements that wait for a batch: two batches, at most 32 MiB; the server keeps what is refused.
+/// Most statements that wait for a batch: two batches; the server keeps what is refused.
 pub const PENDING_LIMIT: usize = 512;
+
+/// Most bytes of them (32 MiB): as much as so many of the longest that are no proposals take.
+pub const PENDING_LIMIT_BYTES: usize = PENDING_LIMIT * 64 * 1024;
 
 /// Most reductions held at a time, far above what people can have in force.
 pub const HELD_LIMIT: usize = 256;
@@ -70,6 +73,13 @@ impl Desk {
             now_s: 0,
             judged: BTreeMap::new(),
         }
+    }
+
+    /// Whether one more statement may wait for a batch.
+    pub(super) fn has_room_for(&self, envelope: &Envelope) -> bool {
+        let sizes = self.pending.values().map(Envelope::size);
+        let bytes = sizes.fold(envelope.size(), usize::saturating_add);
+        self.pending.len() < PENDING_LIMIT && bytes <= PENDING_LIMIT_BYTES
     }
 
     /// Whether a statement could be the next entry.

@@ -37,7 +37,9 @@ use wire::message::{Answer, FromCosigner, ReceiptState, ToCosigner};
 
 use crate::agreement::{self, Agreement, TimerId};
 use desk::Desk;
-pub use desk::{DELAY_TICK_S, HELD_LIMIT, HELD_PER_OWNER_LIMIT, PENDING_LIMIT, TIMELY_S};
+pub use desk::{
+    DELAY_TICK_S, HELD_LIMIT, HELD_PER_OWNER_LIMIT, PENDING_LIMIT, PENDING_LIMIT_BYTES, TIMELY_S,
+};
 use heads::Heads;
 pub use heads::{EARLY_HEIGHTS, PIECE_BATCHES};
 pub use own::to_support;
@@ -398,7 +400,7 @@ impl Cosigner {
             // What the log would reject stops nothing here either.
             Ok(Some(refusal)) if reduction => refuse(refusal),
             Ok(_) if reduction => self.hold(envelope),
-            Ok(_) if self.desk.pending.len() >= PENDING_LIMIT => {
+            Ok(_) if !self.desk.has_room_for(&envelope) => {
                 refuse(Refusal::new(Rule::Form, "too many statements wait: send it again later"))
             }
             Ok(_) => {
