@@ -55,6 +55,10 @@ pub trait House: Send + Sync + 'static {
     /// How the node is followed.
     fn chain(&self) -> ChainStatus;
 
+    /// What people have to renew or to move soon, or should have by now, a sentence each: what ends, and wallets that
+    /// hold more than they should.
+    fn due(&self) -> Vec<String>;
+
     /// Compares the books with the network now, for each wallet.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use ledger::{Books, Reconciliation};
 use serde_json::Value;
 
 use crate::desk::{Core, Desk, now_s};
+use crate::due::due;
 use crate::shelf::Shelf;
 
 /// How long somebody who asks for a reconciliation waits for the clerk, who looks once a second when it is not
@@ -86,6 +87,14 @@ impl House for Counter {
         let unknown =
             || ChainStatus { height: None, node: "the node was not asked yet".into(), following: false };
         self.desk.core().published.followed.clone().unwrap_or_else(unknown)
+    }
+
+    fn due(&self) -> Vec<String> {
+        let (state, balances) = {
+            let core = self.desk.core();
+            (core.replica.state().clone(), core.published.balances.clone())
+        };
+        due(&state, &balances, now_s())
     }
 
     fn reconcile(&self) -> Result<Vec<Reconciliation>, String> {

@@ -1,4 +1,4 @@
-//! What people have to renew, from the log and the clock: reviews, attestations, calendars, rates, and hot wallets that
+//! What people have to renew, from the log and the clock: reviews, attestations, calendars, rates, leases, and hot wallets that
 //! hold more than they should. Signers refuse what has ended; this says so while there is time to adopt what follows.
 
 use api::rfc3339;
@@ -13,6 +13,10 @@ const NOTICE_S: u64 = 30 * 24 * 3600;
 /// How long before rates would have to be adopted they are told, in seconds (an hour): many deployments adopt them
 /// every day.
 const RATES_NOTICE_S: u64 = 3_600;
+
+/// How long before its end a lease is told that can still be used, in seconds (a day): who relies on it asks in time for
+/// another one. What a lease was for is over with it, so its end is no alarm.
+const LEASE_NOTICE_S: u64 = 24 * 3600;
 
 /// What is due soon or over at `now`, with the confirmed balances in satoshi by wallet.
 pub(crate) fn due(state: &State, balances: &[(Name, String)], now: u64) -> Vec<String> {
@@ -50,6 +54,15 @@ pub(crate) fn due(state: &State, balances: &[(Name, String)], now: u64) -> Vec<S
         Document::Rates(rates) if policy.and_then(|p| p.currency.as_ref()) == Some(&rates.currency) => {
             in_time(&format!("the rates in {}", rates.currency), rates.until, Kind::Rates)
         }
+        Document::Lease(lease) => {
+            let used = state.lease(&lease.wallet).map_or(0, |(_, used)| used);
+            let left = lease.uses.saturating_sub(used);
+            let soon = (1..=LEASE_NOTICE_S).contains(&lease.until.saturating_sub(now));
+            (soon && left > 0).then(|| {
+                let (wallet, end) = (&lease.wallet, rfc3339(lease.until));
+                format!("the lease of wallet {wallet} ends at {end}, {left} uses are left: adopt another one if needed")
+            })
+        }
         Document::Float(float) => {
             let held = balances.iter().find(|(wallet, _)| *wallet == float.wallet);
             let held: u64 = held.and_then(|(_, sat)| sat.parse().ok())?;
@@ -79,12 +92,14 @@ fn ends(what: &str, end: u64, notice_s: u64, now: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use custody::Hash;
-    use custody::document::{Destination, DestinationKind, Model};
-    use custody::effects::Sats;
+    use custody::document::{Destination, DestinationKind, Model, Tier};
+    use custody::effects::{Branch, Sats};
     use custody::genesis::Genesis;
+    use custody::payment::Request;
     use custody::rates::{Rate, Rates, Value};
     use custody::records::{Float, ThirdParty};
-    use fixtures::{DAY, World, full_policy, name, newest, review};
+    use fixtures::samples::lease;
+    use fixtures::{Account, DAY, World, full_policy, name, newest, review};
 
     use super::*;
 
@@ -140,6 +155,28 @@ mod tests {
         world.adopt(Document::Rates(Rates { currency: name("chf"), until, rates }));
         world.adopt(Document::Policy(full_policy(DAY)));
         told(&world, &[], until - DAY - RATES_NOTICE_S, "the rates in chf ends at");
+    }
+
+    #[test]
+    fn a_lease_is_told_for_a_day_while_it_can_be_used() {
+        let mut world = World::open(newest());
+        let ceremony = world.state.wallet(&name("main")).unwrap().ceremony;
+        world.activate_all(ceremony, 1, &Account::new(1));
+        world.adopt(Document::Wallet(Wallet::new(name("cool"), ceremony, 1, Tier::Warm, Model::One)));
+        let until = world.time + 3 * DAY;
+        world.adopt(lease("cool", &["carol"], until, 1));
+        let words = "the lease of wallet cool ends at";
+        told(&world, &[], until - LEASE_NOTICE_S, words);
+        let count =
+            |world: &World, now| due(&world.state, &[], now).iter().filter(|one| one.contains(words)).count();
+        assert_eq!((count(&world, until - 1), count(&world, until)), (1, 0));
+        // It was for one transaction.
+        let coin = world.coin_of(1, Branch::Receive, 0, 1_000_000);
+        let ask = Request { wallet: name("cool"), ..world.request(&[("acme", 100_000)]) };
+        let request = world.asked(ask);
+        let draft = world.draft_of(1, &[request], &[coin], 1_000);
+        world.pay(&[request], &draft).unwrap();
+        assert_eq!(count(&world, until - 1), 0);
     }
 
     #[test]

@@ -92,6 +92,10 @@ pub(crate) struct Status {
     books: BooksStatus,
     /// The register of recovery components.
     recovery: RecoveryStatus,
+    /// What people have to renew or to move soon, or should have by now, a sentence each: reviews, attestations,
+    /// calendars, rates and leases that end, and wallets that hold more than their float.
+    #[schema(example = json!(["wallet main holds 1001 sat, more than its float of 1000 sat: sweep the rest"]))]
+    due: Vec<String>,
     /// The wallets.
     wallets: Vec<WalletStatus>,
     /// Who you are: `person:alice`, `machine:erp`.
@@ -110,7 +114,8 @@ pub(crate) async fn get(
     Parameters(Nothing {}): Parameters<Nothing>,
 ) -> Result<Json<Status>, Problem> {
     let view = desk.view().await?;
-    let (node, register) = desk.blocking(|house| (house.chain(), house.recovery())).await?;
+    let asked = desk.blocking(|house| (house.chain(), house.recovery(), house.due()));
+    let (node, register, due) = asked.await?;
     let newest = desk.books().newest().await?;
     let clock = view.state.clock();
     Ok(Json(Status {
@@ -132,6 +137,7 @@ pub(crate) async fn get(
             digest: newest.map(|batch| batch.digest.to_string()),
         },
         recovery: recovery(register)?,
+        due,
         wallets: wallets(&desk, &view).await?,
         caller: crate::view::actor(&caller.owner),
     }))

@@ -57,6 +57,10 @@ async fn the_status_names_what_callers_need() {
     assert_eq!((&status["node"]["following"], &status["caller"]), (&json!(true), &json!("machine:erp")));
     assert!(status["log"]["height"].as_u64().unwrap() > 0);
     assert_eq!(status["books"]["batch"], 1);
+    assert_eq!(status["due"], json!([]));
+    let due = ["calendar office of the policy ended at 2026-03-01T00:00:00Z: adopt a later one".to_owned()];
+    *town.home.due.lock().unwrap() = due.to_vec();
+    assert_eq!(town.get("erp", "/v1/status").await.ok(200)["due"], json!(due));
 }
 
 #[tokio::test]

@@ -48,6 +48,8 @@ pub(crate) struct Home {
     pub(crate) reconciliations: Mutex<Result<Vec<Reconciliation>, String>>,
     /// How often it was asked to compare.
     pub(crate) comparisons: AtomicU64,
+    /// What the server would say is due.
+    pub(crate) due: Mutex<Vec<String>>,
     /// The register of recovery components, as the server would tell it.
     pub(crate) recovery: Mutex<Result<Recovery, NotTaken>>,
     /// The entries that came.
@@ -113,6 +115,10 @@ impl House for Home {
 
     fn chain(&self) -> ChainStatus {
         ChainStatus { height: Some(7), node: "followed".into(), following: true }
+    }
+
+    fn due(&self) -> Vec<String> {
+        self.due.lock().unwrap().clone()
     }
 
     fn reconcile(&self) -> Result<Vec<Reconciliation>, String> {
@@ -358,6 +364,7 @@ impl Home {
             blind: AtomicBool::new(false),
             reconciliations: Mutex::new(Err("the node is not followed".into())),
             comparisons: AtomicU64::new(0),
+            due: Mutex::default(),
             recovery: Mutex::new(Ok(Recovery { entries: 0, head: Hash([0; 32]), rows: vec![] })),
             published: Mutex::default(),
             allocations: Mutex::new(0),

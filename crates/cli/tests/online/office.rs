@@ -75,6 +75,10 @@ impl House for Rooms {
         ChainStatus { height: Some(7), node: "followed".into(), following: true }
     }
 
+    fn due(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn reconcile(&self) -> Result<Vec<Reconciliation>, String> {
         Ok(self.compared.lock().unwrap().clone())
     }
