@@ -196,6 +196,9 @@ pub struct Difference {
     pub request: Option<Example>,
 }
 
+/// Most differences that are printed, some four lines each: what a person still reads before signing.
+pub const PRINTED_LIMIT: usize = 64;
+
 /// All differences between a policy in force and a draft.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Differences {
@@ -271,33 +274,52 @@ impl Differences {
         self.more.is_empty() && self.less.is_empty() && self.looser.is_empty()
     }
 
-    /// As plain text, a line for each and its example beneath.
+    /// As plain text, a line for each and its example beneath: first what was not compared, then what the draft allows
+    /// more, what became looser, and what it allows less. After [`PRINTED_LIMIT`] of them it says how many are left out.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        for (title, found) in [("allows more", &self.more), ("allows less", &self.less)] {
+        let (unknown, known): (Vec<_>, Vec<_>) =
+            self.more.iter().partition(|found| found.aspect == Aspect::TooIntricate);
+        let more = unknown.into_iter().chain(known).map(|found| self.said("allows more", found));
+        let less = self.less.iter().map(|found| self.said("allows less", found));
+        let looser = self.looser.iter().map(Looser::text);
+        let parts: [(&str, &str, Vec<String>); 3] = [
+            ("allow more", "allows more: nothing\n", more.collect()),
+            ("make a rule looser", "", looser.collect()),
+            ("allow less", "allows less: nothing\n", less.collect()),
+        ];
+        let (mut text, mut room, mut left_out) = (String::new(), PRINTED_LIMIT, Vec::new());
+        for (what, nothing, found) in parts {
             if found.is_empty() {
-                text.push_str(&format!("{title}: nothing\n"));
+                text.push_str(nothing);
             }
-            for one in found {
-                let region =
-                    one.region.as_ref().map(|r| format!(" {}:", words::region(r, self.from, self.assets)));
-                let (aspect, region) = (one.aspect.word(), region.unwrap_or_default());
-                if one.aspect == Aspect::TooIntricate {
-                    text.push_str(&format!("{title}:{region} {aspect}\n"));
-                    continue;
-                }
-                let undecided = if one.undecided { " (undecided, treat it as looser)" } else { "" };
-                text.push_str(&format!("{title}:{region} {aspect}{undecided}\n"));
-                text.push_str(&format!("  in force    {}{}\n", one.before, handles(&one.in_force)));
-                text.push_str(&format!("  draft       {}{}\n", one.after, handles(&one.draft)));
-                if !one.example.is_empty() {
-                    text.push_str(&format!("  for example {}\n", one.example));
-                }
+            text.extend(found.iter().take(room).map(String::as_str));
+            let over = found.len().saturating_sub(room);
+            room = room.saturating_sub(found.len());
+            if over > 0 {
+                left_out.push((over, what));
             }
         }
-        for Looser { rule, parameter, before, after } in &self.looser {
-            text.push_str(&format!("looser: rule {rule}: {parameter}\n"));
-            text.push_str(&format!("  in force    {before}\n  draft       {after}\n"));
+        if !left_out.is_empty() {
+            let all: usize = left_out.iter().map(|(count, _)| count).sum();
+            let each: Vec<_> = left_out.iter().map(|(count, what)| format!("{count} {what}")).collect();
+            let next = "--output json has all; reject what is too much to read";
+            text.push_str(&format!("and {all} more: {}; {next}\n", each.join(", ")));
+        }
+        text
+    }
+
+    fn said(&self, title: &str, found: &Difference) -> String {
+        let region = found.region.as_ref().map(|r| format!(" {}:", words::region(r, self.from, self.assets)));
+        let (aspect, region) = (found.aspect.word(), region.unwrap_or_default());
+        if found.aspect == Aspect::TooIntricate {
+            return format!("{title}:{region} {aspect}\n");
+        }
+        let undecided = if found.undecided { " (undecided, treat it as looser)" } else { "" };
+        let mut text = format!("{title}:{region} {aspect}{undecided}\n");
+        text.push_str(&format!("  in force    {}{}\n", found.before, handles(&found.in_force)));
+        text.push_str(&format!("  draft       {}{}\n", found.after, handles(&found.draft)));
+        if !found.example.is_empty() {
+            text.push_str(&format!("  for example {}\n", found.example));
         }
         text
     }

@@ -27,6 +27,13 @@ pub struct Looser {
     pub after: String,
 }
 
+impl Looser {
+    pub(super) fn text(&self) -> String {
+        let Self { rule, parameter, before, after } = self;
+        format!("looser: rule {rule}: {parameter}\n  in force    {before}\n  draft       {after}\n")
+    }
+}
+
 /// All that is looser, for each rule in force. One that the draft has with the same words, under whatever handle,
 /// is not gone.
 pub(crate) fn looser(catalog: &Catalog<'_>, people: &People<'_>) -> Vec<Looser> {

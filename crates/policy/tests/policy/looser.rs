@@ -10,7 +10,7 @@ use custody::quorum::Groups;
 use custody::rates::Value;
 use custody::rule_set::NEWEST;
 use fixtures::{name, path, policy_of, rule};
-use policy::difference::{Aspect, Differences, Ground, difference};
+use policy::difference::{Aspect, Differences, Ground, PRINTED_LIMIT, difference};
 
 /// Groups `g0`, `g1`, … of people of their own, and `approvers` and `admins`.
 struct Table(BTreeMap<Name, Vec<Name>>);
@@ -184,4 +184,42 @@ fn a_draft_that_is_made_to_be_too_much_is_given_up() {
     assert_eq!((given_up(&found.more), given_up(&found.less)), (1, 1));
     let line = "allows more: payments also to addresses that are not in the address book: too intricate to compare: treat it as wider";
     assert!(found.text().lines().any(|one| one == line));
+}
+
+/// A draft that changes much hides nothing behind what a person reads no more: what is wider stands first, and what is
+/// left out is counted.
+#[test]
+fn differences_on_both_sides_of_what_is_printed() {
+    // Each rule is for a wallet of its own; the first `loose` of the draft lose their delay, the others gain one.
+    let of = |loose: usize, tight: usize, draft: bool| {
+        let one = |i: usize| {
+            let mut one = PolicyRule { id: name(&format!("rule-{i}")), ..rule() };
+            one.when.wallets = Some(vec![name(&format!("wallet-{i}"))]);
+            one.when.kinds = Some(vec![RequestKind::Payment]);
+            one.require.delay_s = ((i < loose) != draft).then(|| 60 + i as u64);
+            one
+        };
+        policy_of(3, &(0..loose + tight).map(one).collect::<Vec<_>>(), 0)
+    };
+    let look = |loose, tight| compared(&of(loose, tight, false), &of(loose, tight, true));
+    let heads = |text: &str, head: &str| text.lines().filter(|line| line.starts_with(head)).count();
+    let counts = |text: &str| ["allows more: ", "looser: ", "allows less: "].map(|head| heads(text, head));
+    let whole = |found: &Differences| found.more.len() + found.looser.len() + found.less.len();
+    // One loosened rule is two differences, and a stricter one is one.
+    let found = look(20, PRINTED_LIMIT - 40);
+    assert_eq!((whole(&found), found.more.len(), found.looser.len()), (PRINTED_LIMIT, 20, 20));
+    let text = found.text();
+    assert_eq!(counts(&text), [20, 20, PRINTED_LIMIT - 40]);
+    assert!(!text.contains("more: 1 allow"), "{text}");
+    // One more.
+    let text = look(20, PRINTED_LIMIT - 39).text();
+    assert_eq!(counts(&text), [20, 20, PRINTED_LIMIT - 40]);
+    assert!(
+        text.ends_with("and 1 more: 1 allow less; --output json has all; reject what is too much to read\n"),
+        "{text}"
+    );
+    // What is wider comes first.
+    let text = look(40, 5).text();
+    assert_eq!(counts(&text), [40, PRINTED_LIMIT - 40, 0]);
+    assert!(text.contains("and 21 more: 16 make a rule looser, 5 allow less; "), "{text}");
 }
