@@ -26,7 +26,7 @@ fn a_policy_is_checked_against_the_groups_in_its_file() {
     let json: serde_json::Value =
         serde_json::from_str(&host.ok("policy check policy.toml --output json")).unwrap();
     assert_eq!(json["rules"], 3);
-    assert_eq!(json["rule_set"], 3);
+    assert_eq!(json["rule_set"], custody::rule_set::NEWEST);
     assert_eq!(json["warnings"], serde_json::json!([]));
     let idle = format!("exclusive = [[\"traders\", \"admins\"]]\n{EXAMPLE}");
     fs::write(host.path("policy.toml"), idle).unwrap();
@@ -65,7 +65,7 @@ fn a_policy_is_checked_against_the_groups_in_its_file() {
 fn a_policy_is_checked_against_a_genesis() {
     let host = host(EXAMPLE);
     let genesis = Genesis {
-        rules: 3,
+        rules: NEWEST,
         policy: policy_of(NEWEST, &[rule()], 0),
         de_minimis: custody::effects::Sats(90_000),
         ..genesis()
@@ -80,7 +80,7 @@ fn a_policy_is_checked_against_a_genesis() {
     assert!(host.fails("policy check policy.toml --genesis genesis.json", 3).contains("rule petty"));
     let old = Genesis { rules: 2, policy: policy_of(2, &[rule()], 0), ..genesis };
     fs::write(host.path("genesis.json"), old.bytes()).unwrap();
-    assert!(host.fails("policy check policy.toml --genesis genesis.json", 2).contains("rule set 3"));
+    assert!(host.fails("policy check policy.toml --genesis genesis.json", 2).contains("rule set 4"));
     host.fails("policy check policy.toml --against-log", 2);
 }
 

@@ -55,6 +55,13 @@ impl CosignerCard {
         verify(&self.identity, &self.certified_bytes(), &self.certificate.0)
     }
 
+    /// Whether each Ed25519 key is one, and of large order: under another nothing can be verified, and whoever votes with it
+    /// stops the others.
+    pub fn has_sound_keys(&self) -> bool {
+        let [signing @ .., _seal] = self.keys();
+        signing.iter().all(|key| VerifyingKey::from_bytes(&key.0).is_ok_and(|key| !key.is_weak()))
+    }
+
     /// Every public key of the card.
     pub fn keys(&self) -> [PublicKey; 7] {
         [self.identity, self.vote, self.cosign, self.tls, self.statement, self.frame, self.seal]

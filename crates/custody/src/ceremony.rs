@@ -131,12 +131,7 @@ impl State {
     ) -> Result<(), Refusal> {
         let sound = |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into());
         sound(record.threshold == self.genesis.threshold, "the threshold is not that of genesis")?;
-        let cards = self.cosigners();
-        let holders: Vec<&Name> = cards.iter().filter(|c| c.holds_shares).map(|c| &c.name).collect();
-        sound(
-            record.holders.iter().eq(holders),
-            "the holders are not the share-holding co-signers, in order",
-        )?;
+        self.check_holders(record)?;
         sound((1..=SLOTS_LIMIT).contains(&record.slots.len()), "a ceremony deals 1 to 64 accounts")?;
         let accounts: BTreeSet<_> = record.slots.iter().map(|s| &s.account).collect();
         sound(accounts.len() == record.slots.len(), "two accounts are the same")?;
@@ -165,6 +160,29 @@ impl State {
             people.insert(person);
         }
         sound(people.len() >= 2, "a ceremony has at least two participants, who sign its record")
+    }
+
+    /// Under rule set 4, where sets change, the holders are as many co-signers as are enough when f are lost, in any order:
+    /// the ceremony may have been held before a change. Others get shares when they are dealt anew.
+    fn check_holders(&self, record: &CeremonyRecord) -> Result<(), Refusal> {
+        let sound = |holds: bool, why: &str| ensure(holds, Rule::Ceremony, || why.into());
+        let cards = self.cosigners();
+        if self.clock.rules < 4 {
+            let holders: Vec<&Name> = cards.iter().filter(|c| c.holds_shares).map(|c| &c.name).collect();
+            let same = record.holders.iter().eq(holders);
+            return sound(same, "the holders are not the share-holding co-signers, in order");
+        }
+        let distinct: BTreeSet<&Name> = record.holders.iter().collect();
+        let known = |name: &Name| cards.iter().any(|card| card.name == *name);
+        let unknown = distinct.iter().find(|name| !known(name));
+        ensure(unknown.is_none(), Rule::Ceremony, || {
+            let names = record.holders.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            format!("not all of {names} are co-signers now: hold the ceremony with those who are")
+        })?;
+        let numbers = self.numbers();
+        let enough = distinct.len() >= numbers.threshold.saturating_add(numbers.faulty);
+        let once = distinct.len() == record.holders.len();
+        sound(once && enough, "a holder stands twice, or there are fewer than t + f")
     }
 
     /// No account, and so no address, before its key was rebuilt from recovery components (S8).

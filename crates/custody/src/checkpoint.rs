@@ -303,6 +303,7 @@ pub struct FinalHead {
     checkpoint: Checkpoint,
     state: Hash,
     times: BTreeMap<String, u64>,
+    note: SignedNote,
 }
 
 impl FinalHead {
@@ -327,13 +328,16 @@ impl FinalHead {
         let state = checkpoint.state().ok_or(HeadError::NoState)?;
         let mut keys = BTreeSet::new();
         let mut times = BTreeMap::new();
+        let mut lines = Vec::new();
         for line in &note.lines {
             let Some((name, key)) = committee.iter().find(|(name, key)| is_by(line, name, key)) else {
                 continue;
             };
             let time_s = verify_cosignature(&note.body, line, name, key)
                 .ok_or_else(|| HeadError::BadCosignature(name.clone()))?;
-            keys.insert(key.as_bytes());
+            if keys.insert(key.as_bytes()) {
+                lines.push(line.clone());
+            }
             // Of two lines by one key the earlier time counts, whichever comes first.
             let time = times.entry(name.clone()).or_insert(time_s);
             *time = time_s.min(*time);
@@ -342,7 +346,8 @@ impl FinalHead {
         if keys.len() < quorum.max(1) {
             return Err(HeadError::NoQuorum { found: keys.len(), quorum });
         }
-        Ok(Self { checkpoint, state, times })
+        let note = SignedNote { body: note.body, lines };
+        Ok(Self { checkpoint, state, times, note })
     }
 
     /// The checkpoint.
@@ -353,6 +358,12 @@ impl FinalHead {
     /// The state hash after the last entry.
     pub fn state(&self) -> Hash {
         self.state
+    }
+
+    /// The note with one line of each member who cosigned and nothing else: what is kept and given on, for whoever
+    /// brings a head may add lines of strangers.
+    pub fn note(&self) -> String {
+        self.note.to_string()
     }
 
     /// The members who cosigned, with the times (seconds since 1970) at which they say they did.

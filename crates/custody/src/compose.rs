@@ -3,7 +3,7 @@
 
 use crate::apply::Outcome;
 use crate::batch::{BATCH_LIMIT_BYTES, BATCH_LIMIT_ENTRIES, Batch, Tick};
-use crate::bytes::{Blob, Hash};
+use crate::bytes::Hash;
 use crate::effects::Decoder;
 use crate::rule::Refusal;
 use crate::state::State;
@@ -43,7 +43,7 @@ impl State {
             height: self.clock.height.saturating_add(1),
             state: self.hash(),
             time: time.max(self.clock.time),
-            handover: self.is_handing_over().then(|| Blob(head.as_bytes().to_vec())),
+            handover: self.handover(head),
         };
         let is_reduction = |e: &&Envelope| e.unverified().is_ok_and(|s| s.body.is_reduction());
         let (first, rest): (Vec<&Envelope>, Vec<&Envelope>) = entries.iter().partition(is_reduction);

@@ -11,16 +11,13 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Tick;
-use crate::bytes::Hash;
+use crate::bytes::{Blob, Hash};
 use crate::checkpoint::{FinalHead, HeadError};
 use crate::document::{CosignerCard, Document, Kind, WalletState};
 use crate::genesis::{Numbers, quorum_of};
 use crate::name::Name;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::state::{Owner, SlotRecord, State};
-
-/// Longest final head in a Tick, in bytes: a checkpoint of 300 and a line of 200 for each of 13 co-signers, twice.
-pub const HANDOVER_LIMIT_BYTES: usize = 8 * 1024;
 
 /// Another set of co-signers (P30).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -108,6 +105,12 @@ impl State {
         if *head.checkpoint() == self.checkpoint() { Ok(head) } else { Err(HeadError::OtherLog) }
     }
 
+    /// What the next Tick must carry, made of a final head of this state.
+    pub(crate) fn handover(&self, head: &str) -> Option<Blob> {
+        let own = || self.final_head(head).map_or_else(|_| head.to_owned(), |head| head.note());
+        self.is_handing_over().then(|| Blob(own().into_bytes()))
+    }
+
     /// The first Tick of a set carries the final head of the set before, and no other Tick one.
     pub(crate) fn check_handover(&self, tick: &Tick) -> Result<(), Refusal> {
         let refuse = |why: String| Refusal::new(Rule::Handover, why);
@@ -120,11 +123,12 @@ impl State {
                 Err(refuse("no set hands over here: leave the head out".into()))
             }
             Some(note) => {
-                ensure(note.0.len() <= HANDOVER_LIMIT_BYTES, Rule::Handover, || {
-                    format!("a head of {} bytes, at most {HANDOVER_LIMIT_BYTES} are taken", note.0.len())
-                })?;
                 let text = std::str::from_utf8(&note.0).map_err(|_| refuse("the head is no text".into()))?;
-                self.final_head(text).map(drop).map_err(|e| refuse(e.to_string()))
+                let head = self.final_head(text).map_err(|e| refuse(e.to_string()))?;
+                // So it is no longer than the lines of all who voted, and nobody writes anything else into the log by it.
+                ensure(head.note() == text, Rule::Handover, || {
+                    "the head has other lines than one of each who co-signed it: leave them out".into()
+                })
             }
         }
     }
@@ -141,25 +145,17 @@ impl State {
         for card in joining {
             let owner = Owner::Cosigner(card.name.clone());
             sound(members.contains(&card.name), "who joins is no member of the set")?;
-            let known = self.keys.iter().any(|(_, key)| key.owner == owner);
-            ensure(!known, Rule::Document, || {
+            ensure(!self.was_cosigner(&card.name), Rule::Document, || {
                 format!("{} is, or was, another co-signer: give the new one another name", card.name)
             })?;
-            ensure(card.certified(), Rule::Document, || {
-                format!("the certificate of co-signer {} does not verify", card.name)
+            ensure(card.certified() && card.has_sound_keys(), Rule::Document, || {
+                format!("the certificate of co-signer {} does not verify, or a key of it is none", card.name)
             })?;
             self.check_fresh_keys(&owner, &card.keys())?;
             keys.extend(card.keys());
         }
-        let before: BTreeSet<Hash> =
-            self.sets.iter().flat_map(|(_, set)| &set.cards).flat_map(CosignerCard::keys).collect();
-        let first: BTreeSet<Hash> = self.genesis.cosigners.iter().flat_map(CosignerCard::keys).collect();
-        let unused = |key: &Hash| !before.contains(key) && !first.contains(key);
         let once = keys.iter().collect::<BTreeSet<_>>().len() == keys.len();
-        sound(
-            once && keys.iter().all(unused),
-            "a key of who joins stands twice, or was a co-signer's before",
-        )?;
+        sound(once, "a key stands twice among those who join")?;
         let mut cards: Vec<&CosignerCard> = Vec::new();
         for name in members {
             let card = now.iter().copied().chain(joining).find(|card| card.name == *name);
@@ -239,6 +235,16 @@ impl State {
             };
             record.resharing.ceremony == *ceremony && id != dealing && later && record.erased.contains(who)
         })
+    }
+
+    /// The cards that co-signers had when their set took over, of all sets so far.
+    pub(crate) fn cards_so_far(&self) -> impl Iterator<Item = &CosignerCard> {
+        self.sets.iter().flat_map(|(_, set)| &set.cards).chain(&self.genesis.cosigners)
+    }
+
+    /// Whether somebody is or was a co-signer.
+    pub fn was_cosigner(&self, name: &Name) -> bool {
+        self.cards_so_far().any(|card| card.name == *name)
     }
 
     /// Puts the cards of a checked set in force, and those of who leaves out of it.

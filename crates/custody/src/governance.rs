@@ -151,6 +151,11 @@ impl State {
     /// Puts an approved document in force if it still can be.
     fn finish(&mut self, id: &Hash, decoder: &dyn Decoder) {
         let Some(proposal) = self.proposals.get(id).cloned() else { return };
+        // Who left since they supported it does not run it (P29, P30).
+        let upgrade = proposal.document.kind() == Kind::Upgrade && self.clock.rules >= 4;
+        if upgrade && !self.is_supported(&proposal) {
+            return self.stage(id, Stage::Supporting);
+        }
         // P1: approvals under another policy, or by keys that went out of use since, carry it no more.
         let carried =
             ensure(self.carried(&proposal, None), Rule::Decides, || "the approvals count no more".into());
@@ -161,7 +166,11 @@ impl State {
                     Owner::Person(name) => Some(name),
                     Owner::Machine(_) | Owner::Cosigner(_) => None,
                 };
+                let set = proposal.document.kind() == Kind::CosignerSet;
                 self.enforce(proposal.document, proposer);
+                if set {
+                    self.recount_supports();
+                }
             }
             // Only the rule's name: the words of an error are not part of the state.
             Err(refusal) => self.stage(id, Stage::Void(refusal.rule.id().to_owned())),
@@ -338,7 +347,10 @@ impl State {
                 Document::Cosigner(c) => Owner::Cosigner(c.name.clone()) == *owner || !c.keys().contains(key),
                 _ => true,
             });
-            known && tls
+            // Under a key that was a co-signer's, things were signed that nobody else ever says (P4).
+            let mut earlier = self.cards_so_far().filter(|card| Owner::Cosigner(card.name.clone()) != *owner);
+            let unused = self.clock.rules < 4 || earlier.all(|card| !card.keys().contains(key));
+            known && tls && unused
         };
         ensure(distinct.len() == keys.len() && keys.iter().all(fresh), Rule::Document, || {
             format!("a key of {owner} is revoked, stands twice, or belongs to somebody else")
@@ -493,12 +505,20 @@ impl State {
         let (id, mut proposal) =
             found.ok_or_else(|| Refusal::new(Rule::RuleSet, "no approved upgrade names this rule set"))?;
         proposal.supports.insert(name);
-        // Who left since counts no more (P30).
+        self.proposals.put(&mut self.facts, id, proposal);
+        self.wait_if_supported(id);
+        Ok(())
+    }
+
+    /// Whether as many co-signers as decide have a rule set. Who left counts no more (P30).
+    fn is_supported(&self, proposal: &Proposal) -> bool {
         let members = self.cosigners();
         let supporters = members.iter().filter(|card| proposal.supports.contains(&card.name)).count();
-        let enough = supporters >= self.numbers().quorum;
-        self.proposals.put(&mut self.facts, id, proposal);
-        if enough {
+        supporters >= self.numbers().quorum
+    }
+
+    fn wait_if_supported(&mut self, id: Hash) {
+        if self.proposals.get(&id).is_some_and(|proposal| self.is_supported(proposal)) {
             let delay =
                 self.policy().and_then(|(p, _)| p.governance.get(&Kind::Upgrade)).map_or(0, |g| g.delay_s);
             // At least one Tick lies between the last support and the change.
@@ -506,7 +526,15 @@ impl State {
             self.stage(&id, Stage::Waiting(due));
             self.waiting.put(&mut self.facts, (due, id), ());
         }
-        Ok(())
+    }
+
+    /// In another set as many as support an upgrade already may decide.
+    fn recount_supports(&mut self) {
+        let open = self.proposals.iter().filter(|(_, p)| p.stage == Stage::Supporting);
+        let open: Vec<Hash> = open.map(|(id, _)| *id).collect();
+        for id in open {
+            self.wait_if_supported(id);
+        }
     }
 
     pub(crate) fn veto(&mut self, veto: &Veto, owner: Owner) -> Result<(), crate::apply::Fault> {

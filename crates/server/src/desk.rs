@@ -518,12 +518,14 @@ impl Desk {
 }
 
 impl Core {
-    /// Whether the own copy of the log is the newest, as far as that can be known: 2f + 1 co-signers had nothing
-    /// newer. At most f of them are hostile and at most f did not co-sign the newest head, so one of them
+    /// Whether the own copy of the log is the newest, as far as that can be known: N − q + f + 1 co-signers had nothing
+    /// newer. At most f of them are hostile and at most N − q did not co-sign the newest head, so one of them
     /// would have shown it. What is judged by the absence of something in the log waits for this.
     pub(crate) fn is_level(&self) -> bool {
-        let faulty = self.replica.state().numbers().faulty;
-        self.level.len() > faulty.saturating_mul(2)
+        let state = self.replica.state();
+        let numbers = state.numbers();
+        let level = self.level.iter().filter(|name| state.cosigner(name).is_some()).count();
+        level > numbers.all.saturating_sub(numbers.quorum).saturating_add(numbers.faulty)
     }
 
     /// The requests that alone may be proposed; nothing where all may. Under rule set 1 no request can name its

@@ -44,7 +44,13 @@ pub(crate) fn keep_up(desk: &Arc<Desk>, name: &Name, address: &str) {
 }
 
 fn dial(desk: &Desk, name: &Name, address: &str) -> Result<Connection, String> {
-    let tls = desk.core().replica.state().cosigner(name).map(|card| card.tls);
+    // Who leaves with the newest batch is still asked for its head.
+    let tls = {
+        let core = desk.core();
+        let state = core.replica.state();
+        let voters = state.voters_at(core.replica.height()).0;
+        state.cosigner(name).or_else(|| voters.iter().find(|card| card.name == *name)).map(|card| card.tls)
+    };
     let tls =
         tls.ok_or_else(|| "the log has no co-signer of this name: it is dialled once it joins".to_owned())?;
     let found: Option<SocketAddr> = address.to_socket_addrs().map_err(|e| e.to_string())?.next();

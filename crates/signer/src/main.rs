@@ -28,11 +28,12 @@ keyward-signer: a co-signer of a Keyward deployment
       makes the keys of a new co-signer and writes its public card, for genesis or to join
 
   keyward-signer run --dir DIR --genesis FILE --genesis-hash HEX --listen ADDRESS --secret-fd N
-                     [--restored] [--pinned-head FILE] [--name NAME] [--tpm PATH [--tpm-index 0xHEX]]
-                     [--ready-file FILE]
+                     [--restored] [--pinned-head FILE] [--name NAME [--first-start]]
+                     [--tpm PATH [--tpm-index 0xHEX]] [--ready-file FILE]
       runs it; --restored says that DIR may be an older copy; --pinned-head enters a final head (the
       checkpoint of an export, brought by people): it takes no part before its log has passed it; --name
-      is that of a co-signer that joins later, which genesis does not know: it needs a pinned head;
+      is that of a co-signer that joins later, which genesis does not know: it needs a pinned head, and
+      --first-start says that no process ever ran with these keys, so that it votes sooner;
       --tpm counts what it writes in a TPM 2.0 (/dev/tpmrm0), so that it notices an older copy by itself
 
   keyward-signer rekey --dir DIR --secret-fd N --card FILE [--name NAME]

@@ -93,7 +93,7 @@ impl Store {
         let shares = read_shares(&directory.join("shares"))?;
         let mut of = |file| records.remove(&file).unwrap_or_default();
         let (log, agreement, guard) = (of(File::Log), of(File::Agreement), of(File::Guard));
-        let disk = Disk { log, agreement, guard, shares, pins: Vec::new() };
+        let disk = Disk { log, agreement, guard, shares, ..Disk::default() };
         Ok((Self { directory: directory.to_owned(), journals, marks }, disk))
     }
 

@@ -141,6 +141,11 @@ impl Cluster {
         self.places.len() - 1
     }
 
+    /// People say at each start of a process whether it is its first (P12).
+    pub fn says_first_start(&mut self, place: usize, first_start: bool) {
+        self.places[place].disk.first_start = first_start;
+    }
+
     /// Puts a process on the side of the cut where the first one is, or on the other one.
     pub fn seat_on_side(&mut self, place: usize, other: bool) {
         self.side[place] = other;

@@ -13,7 +13,7 @@ use fixtures::newest;
 use signer::cosigner::{Cosigner, Disk};
 use sim::deployment::{Deployment, card, name, secrets, vault};
 use sim::relay::{Cluster, Town, Weather};
-use wire::message::ToCosigner;
+use wire::message::{FromCosigner, ReceiptState, ToCosigner};
 
 /// How long a set may take to take over when nobody hinders it, in simulated milliseconds.
 const SOON_MS: u64 = 20_000;
@@ -270,6 +270,115 @@ fn a_disk_that_is_old_stays_so_in_the_next_set() {
         let now = height(&town.cluster, 1);
         assert!(now >= there + 2, "killed: {killed}: it votes at {now}, the others were at {there}");
     }
+}
+
+/// The server brings everybody a final head with lines of strangers: nobody keeps those, so the next batch shows it.
+#[test]
+fn a_padded_head_stops_nobody() {
+    let mut town = town();
+    let document = set_of(&["w1", "s1", "s2", "s3"], &[]);
+    let target = town.say("carol", Body::Propose(Propose { document, replaces: None }));
+    town.approve("alice", target);
+    let decides = town.state().policy().expect("a policy").1;
+    let last = town.write("bob", Body::Approve(custody::statement::Approve { target, decides }));
+    // No co-signature passes, so that nobody makes the head final by itself.
+    town.cluster.weather = Weather { withhold_heads: true, ..Weather::CALM };
+    town.tell(&last);
+    let decided = |c: &Cluster| (0..4).all(|p| c.cosigner(p).expect("it runs").decided_height() > height(c, p));
+    assert!(town.cluster.run(SOON_MS, decided), "nobody decides");
+    let batch = {
+        let records = town.cluster.disk(0).log;
+        let last: serde_json::Value = serde_json::from_slice(records.last().expect("a record")).unwrap();
+        serde_json::from_value::<custody::Blob>(last["batch"].clone()).expect("the decided batch")
+    };
+    let mut after = town.state().clone();
+    after.apply(&custody::batch::Batch::parse(&batch.0).unwrap(), &town.world.decoder).unwrap();
+    let body = after.checkpoint().encode().unwrap();
+    let line = |who: &str| {
+        custody::checkpoint::cosign(&body, who, secrets(who).cosign_signing_key(), after.clock().time)
+    };
+    let lines = ["s1", "s2", "w1"].map(line).to_vec();
+    let note = custody::checkpoint::SignedNote { body: body.clone(), lines }.to_string();
+    let note = format!("{note}— stranger {}\n", "A".repeat(100_000));
+    let at = after.clock().height;
+    let piece = serde_json::json!({ "log": { "from": at, "batches": [batch], "height": at, "note": note } });
+    let bytes = custody::Blob(serde_json::to_vec(&piece).unwrap());
+    for who in ["s1", "s2", "s3", "w1"] {
+        let from = name(if who == "s1" { "s2" } else { "s1" });
+        town.cluster.order(who, &ToCosigner::Peer { from, bytes: bytes.clone() });
+    }
+    assert!(town.cluster.run(SOON_MS, |c| (0..4).all(|p| height(c, p) == at)), "it is final, padded as it is");
+    town.cluster.weather = Weather::CALM;
+    town.tick();
+    for place in 0..4 {
+        let records = town.cluster.disk(place).log;
+        assert!(records.iter().all(|record| record.len() < 50_000), "the padding is on the disk of {place}");
+    }
+}
+
+/// While one joins for the first time another one may be lost: its first start asks like any other (P12).
+#[test]
+fn one_that_joins_for_the_first_time_helps_at_once() {
+    for first_start in [true, false] {
+        let mut town = town();
+        town.open();
+        reshare(&mut town, 1, &["s1", "s2", "w1"]);
+        adopt(&mut town, set_of(&["s1", "s2", "w1", "s4"], &["s4"]));
+        town.cluster.kill(3, u64::MAX / 2);
+        town.near = vec![0, 1];
+        let place = town.cluster.join("s4", &[head(&town)]);
+        town.cluster.says_first_start(place, first_start);
+        let three = |c: &Cluster| [0, 1, place].into_iter().all(|p| votes(c, p));
+        assert_eq!(town.cluster.run(SOON_MS, three), first_start);
+    }
+}
+
+/// What one that left, or is to join, holds stops nothing: it does not say that it does (P16, P18).
+#[test]
+fn only_who_votes_acknowledges_a_freeze() {
+    let mut town = town();
+    let place = with_s4(&mut town);
+    adopt(&mut town, set_of(&["s1", "s2", "s3", "s4"], &[]));
+    town.near = vec![0, 1, 2, place];
+    let left = |c: &Cluster| !c.cosigner(3).expect("it runs").is_member();
+    assert!(town.cluster.run(SOON_MS, left));
+    let outsider = town.cluster.join("s5", &[head(&town)]);
+    town.cluster.run(1_000, |_| false);
+    let freeze = town.write("dave", Body::Freeze(Freeze { scope: Scope::Everything }));
+    town.cluster.said.clear();
+    for at in [0, 3, outsider] {
+        town.cluster.tell(at, &ToCosigner::Submit { envelope: custody::Blob(freeze.bytes()) });
+    }
+    town.cluster.run(1_000, |_| false);
+    let said = |at: usize| {
+        town.cluster.said.iter().find_map(|(place, message)| match message {
+            FromCosigner::Receipt { id, state } if *place == at && *id == freeze.id() => Some(state.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(said(0), Some(ReceiptState::Held));
+    for at in [3, outsider] {
+        assert!(matches!(said(at), Some(ReceiptState::Refused { .. })), "{at}: {:?}", said(at));
+    }
+}
+
+/// Who left, and was cut off before, still learns of it, and keeps no share that is out of use.
+#[test]
+fn who_left_without_knowing_erases_what_it_had() {
+    let mut town = town();
+    town.open();
+    let shares = |c: &Cluster| c.disk(2).shares.iter().filter(|(file, _)| file.ends_with(".share")).count();
+    assert_eq!(shares(&town.cluster), 1);
+    town.cluster.seat_on_side(2, true);
+    town.cluster.weather = Weather { cut: true, ..Weather::CALM };
+    town.near = vec![0, 1, 3];
+    reshare(&mut town, 1, &["s1", "s2", "w1"]);
+    adopt(&mut town, set_of(&["s1", "s2", "w1", "s4"], &["s4"]));
+    town.cluster.weather = Weather::CALM;
+    // Its link comes up again.
+    town.cluster.kill(2, 10);
+    assert!(town.cluster.run(SOON_MS, |c| c.cosigner(2).is_some_and(|c| !c.is_member())));
+    assert!(town.cluster.run(SOON_MS, |c| shares(c) == 0), "it keeps what is out of use");
 }
 
 /// Processes are killed between any two effects, and messages are lost, late and doubled, while one joins and another

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use approver::{Signed, narrowed, plain};
-use custody::document::{CosignerCard, Document, Resume, Revocation};
+use custody::document::{CosignerCard, Document, Kind, Resume, Revocation};
+use custody::genesis::{Numbers, quorum_of};
 use custody::name::Name;
-use custody::state::{Authorisation, State};
+use custody::state::{Authorisation, Stage, State};
 use custody::statement::Scope;
 use custody::{Blob, Hash};
 use evidence::register::{FreezeDrill, What};
@@ -163,7 +164,8 @@ pub(crate) fn freeze(
             count_final_head(&session, &signed, &mut held);
         }
         let state = session.replica.state();
-        let frozen = is_frozen(&state.numbers(), &holder_sets(state), &held, now());
+        let frozen = knows_all_sets(state, now())
+            && is_frozen(&state.numbers(), &holder_sets(state), &committees(state), &held, now());
         let left = until.saturating_duration_since(Instant::now());
         if frozen || left.is_zero() {
             break frozen;
@@ -195,6 +197,29 @@ fn rehearsed(mut book: Book<'_>, drill: FreezeDrill) -> Result<()> {
     eprintln!("drill       {times}; entry {number} of the register, head {head}");
     eprintln!("now keyward recovery publish, and lift it: keyward resume {freeze}");
     Ok(())
+}
+
+/// Whether nobody else votes than whom this log names: another set waits for its delay, so a log that is younger than that
+/// knows of it (P30). Where there is no delay, on networks for tests, nobody can know.
+fn knows_all_sets(state: &State, now: u64) -> bool {
+    let delay = state.policy().and_then(|(policy, _)| policy.governance.get(&Kind::CosignerSet));
+    let delay = delay.map_or(0, |of| of.delay_s);
+    delay == 0 || now.saturating_add(SETTLED_S) <= state.clock().time.saturating_add(delay)
+}
+
+/// The sets that vote now, or will when their delay is over, each with N − q + f + 1.
+fn committees(state: &State) -> Vec<(Vec<Name>, usize)> {
+    let numbers = state.numbers();
+    let now: Vec<Name> = state.cosigners().into_iter().map(|card| card.name.clone()).collect();
+    let waiting = state.proposals().iter().filter_map(|(_, p)| match (&p.document, &p.stage) {
+        (Document::CosignerSet(set), Stage::Waiting(_)) => Some(set.members.clone()),
+        _ => None,
+    });
+    let needed = |members: &[Name]| {
+        let (all, quorum) = (members.len(), quorum_of(members.len()));
+        cosigners_needed(&Numbers { all, quorum, ..numbers })
+    };
+    std::iter::once(now).chain(waiting).map(|members| (members.clone(), needed(&members))).collect()
 }
 
 /// Who may sign together, or could a moment ago; before anything is dealt, who would.

@@ -12,19 +12,24 @@ pub(crate) const SETTLED_S: u64 = 150;
 /// Whether the acknowledgements, each with the time since when by the own clock, make it true: for each set that
 /// holds the shares of an account by n − t + 1 + f of its n signers, so that the honest ones among them leave too
 /// few to sign; or by N − q + f + 1 co-signers 150 s ago, so that no newer head is final without it and every
-/// older one is stale.
+/// older one is stale. Of those that vote, in each of the `committees`, sets that do or soon will, with their
+/// N − q + f + 1: what others say stops nothing (P30).
 pub(crate) fn is_frozen(
     numbers: &Numbers,
     sets: &BTreeSet<Vec<Name>>,
+    committees: &[(Vec<Name>, usize)],
     held: &BTreeMap<Name, u64>,
     now: u64,
 ) -> bool {
+    let votes = |name: &Name| committees.iter().any(|(members, _)| members.contains(name));
     let stopped = |set: &Vec<Name>| {
-        let signers = set.iter().filter(|signer| held.contains_key(*signer)).count();
+        let signers = set.iter().filter(|signer| held.contains_key(*signer) && votes(signer)).count();
         signers >= signers_needed(numbers, set.len())
     };
-    let settled = held.values().filter(|since| since.saturating_add(SETTLED_S) <= now).count();
-    (!sets.is_empty() && sets.iter().all(stopped)) || settled >= cosigners_needed(numbers)
+    let old = |name: &&Name| held.get(*name).is_some_and(|since| since.saturating_add(SETTLED_S) <= now);
+    let settled = |(members, needed): &(Vec<Name>, usize)| members.iter().filter(old).count() >= *needed;
+    let (stopped, settled) = (sets.iter().all(stopped), committees.iter().all(settled));
+    (!sets.is_empty() && stopped) || (!committees.is_empty() && settled)
 }
 
 /// n − t + 1 + f of n holders.
@@ -53,6 +58,9 @@ mod tests {
     fn frozen_only_when_it_is_true() {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
         assert_eq!((signers_needed(&numbers, 3), cosigners_needed(&numbers)), (3, 3));
+        let is_frozen = |numbers: &_, sets: &_, held: &_, now| {
+            super::is_frozen(numbers, sets, &[(names(&["a", "b", "c", "w"]), 3)], held, now)
+        };
         let signers = names(&["a", "b", "c"]);
         let sets = [signers].into();
         let two = held(&["a", "b"], 0);
@@ -73,6 +81,9 @@ mod tests {
     #[test]
     fn who_holds_shares_after_a_resharing_counts() {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
+        let is_frozen = |numbers: &_, sets: &_, held: &_, now| {
+            super::is_frozen(numbers, sets, &[(names(&["a", "b", "c", "w"]), 3)], held, now)
+        };
         let (old, new) = (names(&["a", "b", "c"]), names(&["a", "b", "w"]));
         let all = names(&["a", "b", "c", "w"]);
         let before = held(&["a", "b", "c"], 100);
@@ -82,5 +93,24 @@ mod tests {
         assert!(is_frozen(&numbers, &[old.clone(), new.clone()].into(), &four, 100));
         assert!(!is_frozen(&numbers, &[all.clone()].into(), &before, 100), "with four holders it takes four");
         assert!(is_frozen(&numbers, &[all.clone()].into(), &four, 100));
+    }
+
+    /// Who left says what it likes, and so does who is to join: each set that votes, or soon will, must be stopped.
+    #[test]
+    fn only_co_signers_that_vote_count() {
+        let numbers = Numbers::new(4, 3, 2, 1).unwrap();
+        let (now, next) = ((names(&["a", "b", "c", "w"]), 3), (names(&["a", "b", "w", "d"]), 3));
+        let holders = [names(&["a", "b", "w"])].into();
+        let settled = |list: &[&str], committees: &[(Vec<Name>, usize)]| {
+            is_frozen(&numbers, &holders, committees, &held(list, 0), SETTLED_S)
+        };
+        assert!(settled(&["a", "b", "c"], &[now.clone()]));
+        assert!(!settled(&["a", "b", "c"], &[next.clone()]), "c has left");
+        assert!(!settled(&["a", "b", "c"], &[now.clone(), next.clone()]), "c is about to leave");
+        assert!(settled(&["a", "c", "w", "d"], &[now, next.clone()]));
+        assert!(!settled(&["a", "b", "c"], &[]));
+        // Nor does a holder's word count that votes no more.
+        let old = [names(&["a", "b", "c"])].into();
+        assert!(!is_frozen(&numbers, &old, &[next], &held(&["a", "b", "c"], 100), 100));
     }
 }

@@ -41,7 +41,7 @@ impl Options {
         while let Some(name) = arguments.next() {
             let name =
                 name.strip_prefix("--").ok_or_else(|| format!("unexpected {name:?}; see --help"))?.to_owned();
-            let flag = matches!(name.as_str(), "witness" | "restored");
+            let flag = matches!(name.as_str(), "witness" | "restored" | "first-start");
             let value = if flag { Some(String::new()) } else { arguments.next() };
             let value = value.ok_or_else(|| format!("--{name} needs a value"))?;
             if options.insert(name.clone(), value).is_some() {

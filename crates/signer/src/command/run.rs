@@ -57,6 +57,7 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     let restored = options.flag("restored");
     let ready_file = options.optional("ready-file");
     let pinned_head = options.optional("pinned-head");
+    let first_start = options.flag("first-start");
     let named = options.optional("name").map(|name| name.parse()).transpose()?;
     let counter = counter(options)?;
     let secret = read_secret(options)?;
@@ -68,6 +69,7 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     drop(secret);
     let tls = TlsKey::from_seed(secrets.tls_seed())?;
     disk.pins = read_pins(&directory)?;
+    disk.first_start = first_start;
     if let Some(file) = &pinned_head {
         let note = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
         if !disk.pins.contains(&note) {

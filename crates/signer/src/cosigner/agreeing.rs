@@ -161,17 +161,17 @@ impl Cosigner {
         if last < own {
             return;
         }
-        if state.final_head(&piece.note).is_err() {
-            return;
-        }
+        // Of the note only what verified is kept and given on.
+        let Ok(head) = state.final_head(&piece.note) else { return };
+        let note = head.note();
         for batch in fresh {
             self.out.push(Effect::Append(File::Log, store::batch_record(&batch)));
             self.heads.push_final(batch);
         }
-        self.out.push(Effect::Append(File::Log, store::note_record(last, &piece.note)));
-        self.heads.finish(last, piece.note.clone());
+        self.out.push(Effect::Append(File::Log, store::note_record(last, &note)));
+        self.heads.finish(last, note.clone());
         self.desk.advance(state.clone());
-        self.became_final(last, &piece.note, state);
+        self.became_final(last, &note, state);
         self.take_seat(now_ms);
         self.start_agreement(now_ms);
         self.advance_agreement(now_ms);

@@ -210,7 +210,7 @@ impl Cosigner {
         let genesis = state.genesis_hash();
         let pins = Pins::read(&disk.pins, &state)?;
         // Whoever was here before may have voted in the same name (P12).
-        let new_host = !disk.pins.is_empty() && disk.agreement.is_empty();
+        let new_host = !disk.pins.is_empty() && disk.agreement.is_empty() && !disk.first_start;
         let mut cosigner = Self {
             name,
             pins,
@@ -392,6 +392,10 @@ impl Cosigner {
             return ReceiptState::Consumed;
         }
         let reduction = statement.body.is_reduction();
+        if reduction && self.desk.state.cosigner(&self.name).is_none() {
+            let why = "this co-signer is none of those that vote: its word stops nothing, ask the others";
+            return refuse(Refusal::new(Rule::Grant, why));
+        }
         if !reduction && !server {
             return refuse(Refusal::new(Rule::Grant, "directly at a co-signer only reductions are taken"));
         }
@@ -453,10 +457,8 @@ impl Cosigner {
 
     fn receive_peer(&mut self, from: &Name, bytes: &[u8], now_ms: u64) {
         // The name is only the server's word: it says where answers go, and proves nothing. Who leaves with the last
-        // batch still co-signs its head.
-        let height = self.heads.height();
-        let voted = self.desk.state.voters_at(height).0.iter().any(|card| card.name == *from);
-        if !voted && self.desk.state.cosigner(from).is_none() {
+        // batch still co-signs its head, and who left still learns of it.
+        if !self.desk.state.was_cosigner(from) {
             return;
         }
         let Ok(message) = wire::json::decode::<PeerMessage>(bytes) else { return };
@@ -478,6 +480,11 @@ impl Cosigner {
                 }
             }
             PeerMessage::Behind { from: height } => {
+                let next = self.heads.last().0.saturating_add(1);
+                // Who asks for what is not here is ahead, in a set perhaps of which this one does not know yet.
+                if height > next {
+                    self.tell_peers(Some(from.clone()), &PeerMessage::Behind { from: next });
+                }
                 let piece = self.heads.piece(height);
                 if !piece.batches.is_empty() {
                     self.tell_peers(Some(from.clone()), &PeerMessage::Log(piece));

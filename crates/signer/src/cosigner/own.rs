@@ -99,6 +99,9 @@ impl Cosigner {
         if self.unreshared && self.may_release() {
             self.unreshared = false;
             self.reshare(rng);
+        } else if self.agreement.is_none() {
+            // Who left deals and offers nothing more, and keeps nothing that is out of use.
+            self.erase_superseded();
         }
         if !news {
             return;

@@ -200,7 +200,7 @@ impl Cosigner {
     }
 
     /// Erases shares that others replaced, and keys of resharings that are over.
-    fn erase_superseded(&mut self) {
+    pub(super) fn erase_superseded(&mut self) {
         let state = &self.final_state;
         let over = |(dealing, slot): &(Hash, u32)| {
             state.slots().get(&(*dealing, *slot)).is_some_and(|slot| slot.superseded.is_some())

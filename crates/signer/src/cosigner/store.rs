@@ -58,6 +58,8 @@ pub struct Disk {
     pub shares: Vec<(String, Vec<u8>)>,
     /// Final heads that were entered on this host, through which the log must pass (P30).
     pub pins: Vec<String>,
+    /// People say that no process ever ran with these keys: one that joins then starts like any other (P12).
+    pub first_start: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,7 +204,8 @@ impl Cosigner {
                         self.heads.push_final(batch.clone());
                     }
                     done = upto;
-                    state.final_head(&note).map_err(|e| StartError::Wrong(e.to_string()))?;
+                    let head = state.final_head(&note).map_err(|e| StartError::Wrong(e.to_string()))?;
+                    let note = head.note();
                     self.desk.final_note.clone_from(&note);
                     self.heads.finish(height, note);
                     self.desk.final_height = height;
