@@ -26,7 +26,7 @@ fn a_policy_is_checked_against_the_groups_in_its_file() {
     let json: serde_json::Value =
         serde_json::from_str(&host.ok("policy check policy.toml --output json")).unwrap();
     assert_eq!(json["rules"], 3);
-    assert_eq!(json["rule_set"], custody::rule_set::NEWEST);
+    assert_eq!(json["rule_set"], NEWEST);
     assert_eq!(json["warnings"], serde_json::json!([]));
     let idle = format!("exclusive = [[\"traders\", \"admins\"]]\n{EXAMPLE}");
     fs::write(host.path("policy.toml"), idle).unwrap();

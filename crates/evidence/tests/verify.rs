@@ -163,7 +163,7 @@ fn reasons_are_as_they_were_then() {
     let body = Body::Authorise(world.authorise(&[request], &draft));
     let mut rule = fixtures::rule();
     rule.require.amount_max = Sats(90_000_000);
-    let policy = custody::document::Document::Policy(fixtures::policy(&[rule], 0));
+    let policy = Document::Policy(fixtures::policy(&[rule], 0));
     let proposal = world.propose("bob", policy).unwrap();
     world.approve("bob", proposal).unwrap();
     // The last approval of another policy stands right behind the payment, and voids its approvals.

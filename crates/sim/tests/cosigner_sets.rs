@@ -284,7 +284,8 @@ fn a_padded_head_stops_nobody() {
     // No co-signature passes, so that nobody makes the head final by itself.
     town.cluster.weather = Weather { withhold_heads: true, ..Weather::CALM };
     town.tell(&last);
-    let decided = |c: &Cluster| (0..4).all(|p| c.cosigner(p).expect("it runs").decided_height() > height(c, p));
+    let decided =
+        |c: &Cluster| (0..4).all(|p| c.cosigner(p).expect("it runs").decided_height() > height(c, p));
     assert!(town.cluster.run(SOON_MS, decided), "nobody decides");
     let batch = {
         let records = town.cluster.disk(0).log;
@@ -307,7 +308,10 @@ fn a_padded_head_stops_nobody() {
         let from = name(if who == "s1" { "s2" } else { "s1" });
         town.cluster.order(who, &ToCosigner::Peer { from, bytes: bytes.clone() });
     }
-    assert!(town.cluster.run(SOON_MS, |c| (0..4).all(|p| height(c, p) == at)), "it is final, padded as it is");
+    assert!(
+        town.cluster.run(SOON_MS, |c| (0..4).all(|p| height(c, p) == at)),
+        "it is final, padded as it is"
+    );
     town.cluster.weather = Weather::CALM;
     town.tick();
     for place in 0..4 {

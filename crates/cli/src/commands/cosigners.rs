@@ -16,14 +16,13 @@ use crate::home::read_json;
 use crate::session::Session;
 
 pub(crate) fn run(global: &Global, command: Command) -> Result<()> {
+    let mut session = Session::online(global)?;
     match command {
         Command::Propose { join, leave, order } => {
-            let mut session = Session::online(global)?;
             let document = draft(session.replica.state(), &join, &leave, order)?;
             propose_in(&mut session, Document::CosignerSet(document), &[])
         }
         Command::Status => {
-            let session = Session::open(global)?;
             let status = Status::of(session.replica.state());
             emit(global, &status.text(), &status)
         }

@@ -58,9 +58,8 @@ mod tests {
     fn frozen_only_when_it_is_true() {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
         assert_eq!((signers_needed(&numbers, 3), cosigners_needed(&numbers)), (3, 3));
-        let is_frozen = |numbers: &_, sets: &_, held: &_, now| {
-            super::is_frozen(numbers, sets, &[(names(&["a", "b", "c", "w"]), 3)], held, now)
-        };
+        let four = [(names(&["a", "b", "c", "w"]), 3)];
+        let is_frozen = |n: &_, sets: &_, held: &_, now| is_frozen(n, sets, &four, held, now);
         let signers = names(&["a", "b", "c"]);
         let sets = [signers].into();
         let two = held(&["a", "b"], 0);
@@ -81,9 +80,8 @@ mod tests {
     #[test]
     fn who_holds_shares_after_a_resharing_counts() {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
-        let is_frozen = |numbers: &_, sets: &_, held: &_, now| {
-            super::is_frozen(numbers, sets, &[(names(&["a", "b", "c", "w"]), 3)], held, now)
-        };
+        let voting = [(names(&["a", "b", "c", "w"]), 3)];
+        let is_frozen = |n: &_, sets: &_, held: &_, now| is_frozen(n, sets, &voting, held, now);
         let (old, new) = (names(&["a", "b", "c"]), names(&["a", "b", "w"]));
         let all = names(&["a", "b", "c", "w"]);
         let before = held(&["a", "b", "c"], 100);
@@ -99,18 +97,19 @@ mod tests {
     #[test]
     fn only_co_signers_that_vote_count() {
         let numbers = Numbers::new(4, 3, 2, 1).unwrap();
-        let (now, next) = ((names(&["a", "b", "c", "w"]), 3), (names(&["a", "b", "w", "d"]), 3));
+        let (now, next) = ([(names(&["a", "b", "c", "w"]), 3)], [(names(&["a", "b", "w", "d"]), 3)]);
+        let both = [now[0].clone(), next[0].clone()];
         let holders = [names(&["a", "b", "w"])].into();
         let settled = |list: &[&str], committees: &[(Vec<Name>, usize)]| {
             is_frozen(&numbers, &holders, committees, &held(list, 0), SETTLED_S)
         };
-        assert!(settled(&["a", "b", "c"], &[now.clone()]));
-        assert!(!settled(&["a", "b", "c"], &[next.clone()]), "c has left");
-        assert!(!settled(&["a", "b", "c"], &[now.clone(), next.clone()]), "c is about to leave");
-        assert!(settled(&["a", "c", "w", "d"], &[now, next.clone()]));
+        assert!(settled(&["a", "b", "c"], &now));
+        assert!(!settled(&["a", "b", "c"], &next), "c has left");
+        assert!(!settled(&["a", "b", "c"], &both), "c is about to leave");
+        assert!(settled(&["a", "c", "w", "d"], &both));
         assert!(!settled(&["a", "b", "c"], &[]));
         // Nor does a holder's word count that votes no more.
         let old = [names(&["a", "b", "c"])].into();
-        assert!(!is_frozen(&numbers, &old, &[next], &held(&["a", "b", "c"], 100), 100));
+        assert!(!is_frozen(&numbers, &old, &next, &held(&["a", "b", "c"], 100), 100));
     }
 }

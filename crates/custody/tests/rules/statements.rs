@@ -69,7 +69,7 @@ fn deny_p1_form() {
 /// What a later rule set brought is unknown before: whole kinds, and what is new inside of older ones.
 #[test]
 fn deny_p1_form_of_what_a_later_rule_set_brought() {
-    let mut third = World::open(fixtures::third());
+    let mut third = World::open(third());
     let mut newer = World::open(fixtures::second());
     let mut older = World::ready();
     for (who, body) in samples::news_3(&mut third) {

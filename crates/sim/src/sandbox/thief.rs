@@ -9,6 +9,7 @@ use bitcoin::hashes::Hash as _;
 use builder::Utxo;
 use chain::BitcoinDecoder;
 use custody::batch::Batch;
+use custody::document::CosignerCard;
 use custody::effects::{AccountKey, Branch, ConfirmationProof, Decoder as _, OutPoint, Sats};
 use custody::genesis::Genesis;
 use custody::payment::{Authorise, TypedTransaction};
@@ -35,6 +36,8 @@ pub(super) struct Thief {
     genesis: Genesis,
     decoder: BitcoinDecoder,
     keys: Keys,
+    /// Cards of co-signers that joined since.
+    joined: Vec<CosignerCard>,
 }
 
 impl Thief {
@@ -46,11 +49,20 @@ impl Thief {
         let keys = Keys::open(server)?;
         let genesis = Genesis::parse(&std::fs::read(genesis)?)?;
         let decoder = BitcoinDecoder::new(&genesis.network)?;
-        Ok(Self { genesis, decoder, keys })
+        Ok(Self { genesis, decoder, keys, joined: Vec::new() })
+    }
+
+    /// Gets to know a co-signer that joined.
+    ///
+    /// # Errors
+    /// A card that is none.
+    pub(super) fn meet(&mut self, card: &str) -> Result<(), Failure> {
+        self.joined.push(custody::canon::decode(&std::fs::read(card)?)?);
+        Ok(())
     }
 
     fn connect(&self, address: SocketAddr, name: &str) -> Result<Connection, Failure> {
-        let card = self.genesis.cosigners.iter().find(|c| c.name.as_str() == name);
+        let card = self.genesis.cosigners.iter().chain(&self.joined).find(|c| c.name.as_str() == name);
         let card = card.ok_or_else(|| format!("no co-signer {name}"))?;
         Ok(wire::connect(address, self.keys.tls(), card.tls.0, PATIENCE)?)
     }

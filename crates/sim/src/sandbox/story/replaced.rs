@@ -37,6 +37,7 @@ impl Story {
         let head = text(&self.directory.join("people/alice/checkpoint"));
         let service = self.start_signer("s4", &unlock, &head)?;
         let address = service.address();
+        self.thief.meet(&card)?;
         self.signers.push(("s4".into(), service));
         self.server.kill();
         self.server.drop_option("--cosigner", |value| value.starts_with("s3="));
@@ -105,6 +106,7 @@ impl Story {
             name,
             "--pinned-head",
             head,
+            "--first-start",
             "--ready-file",
             "{ready}",
         ]);
