@@ -47,19 +47,23 @@ const SHA256: u16 = 0x000b;
 /// back, and whoever increments it makes this co-signer rejoin, no more. No lockout (`NO_DA`): others' wrong passwords
 /// do not stop it. Not `ORDERLY`: that spares the memory, and after a failure of power counts further by itself, which
 /// looks like an old disk; co-signers that lose power together would all wait for the others.
-const ATTRIBUTES: u32 = TYPE_COUNTER | AUTH_WRITE | AUTH_READ | 1 << 25;
+const ATTRIBUTES: u32 = TYPE_COUNTER | OPEN;
+/// What an index must have that somebody else defined.
+const OPEN: u32 = AUTH_WRITE | AUTH_READ | NO_DA;
 const AUTH_WRITE: u32 = 1 << 2;
 const TYPE_COUNTER: u32 = 1 << 4;
 const TYPE_MASK: u32 = 0xf << 4;
 const AUTH_READ: u32 = 1 << 18;
+const NO_DA: u32 = 1 << 25;
 const WRITTEN: u32 = 1 << 29;
 const COUNTER_BYTES: u16 = 8;
 
 /// `TPM_RC_HANDLE` for the first handle: there is no such index.
 const NO_SUCH_INDEX: u32 = 0x18b;
 
-/// The TPM has not done it: too many writes of late, yielded, testing itself, busy (Part 2 §6.6.3, warnings).
-const LATER: [u32; 4] = [0x920, 0x908, 0x90a, 0x922];
+/// The TPM has not done it: too many writes of late, yielded, testing itself, busy, its memory out of reach (Part 2
+/// §6.6.3, warnings).
+const LATER: [u32; 5] = [0x920, 0x908, 0x90a, 0x922, 0x923];
 
 type Command = (&'static str, u32);
 const DEFINE: Command = ("TPM2_NV_DefineSpace", 0x12a);
@@ -77,7 +81,7 @@ pub enum TpmError {
     #[error("{0} is neither a TPM device nor a socket: give /dev/tpmrm0")]
     NoDevice(PathBuf),
     /// The path cannot be opened, or the TPM is gone.
-    #[error("{command} at the TPM {path}: {source}; is it there, and may this user read and write it?")]
+    #[error("{command} at the TPM {path}: {source}; {}", look_at(source))]
     Io {
         /// What was tried.
         command: &'static str,
@@ -87,7 +91,7 @@ pub enum TpmError {
         source: io::Error,
     },
     /// The TPM said no.
-    #[error("{command} of index {index:#010x}: the TPM says {code:#05x}; {}", advice(*code))]
+    #[error("{command} of index {index:#010x}: the TPM says {code:#05x}; {}", advice(command, *code))]
     Refused {
         /// What was tried.
         command: &'static str,
@@ -100,7 +104,10 @@ pub enum TpmError {
     #[error("{0}: the answer is none of a TPM 2.0: see what is behind the path")]
     Malformed(&'static str),
     /// Something else lives at the index.
-    #[error("index {0:#010x} is used for something else than a counter without a password: take another")]
+    #[error(
+        "index {0:#010x} is used for something else than a counter that everybody may read and increment (authread, \
+         authwrite, no_da): take another"
+    )]
     NoCounter(u32),
     /// The counter went on by more than what was counted here.
     #[error(
@@ -117,13 +124,27 @@ pub enum TpmError {
     },
 }
 
+/// What to look at after an error of the system.
+fn look_at(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::ResourceBusy => "another program has it to itself: give /dev/tpmrm0, which is shared",
+        _ => "is it there, and may this user read and write it?",
+    }
+}
+
 /// What to do about a response code.
-fn advice(code: u32) -> &'static str {
+fn advice(command: &str, code: u32) -> &'static str {
     match code {
         code if LATER.contains(&code) => "it puts this off for too long: start again later",
         0x14b => "its memory is full: undefine an index that nobody needs (tpm2_nvundefine)",
-        0x149 | 0x12f | 0x98e | 0x9a2 | 0x921 => {
+        NO_SUCH_INDEX => {
+            "the index was deleted: find out by whom, then start with --restored, which defines it anew"
+        }
+        0x149 | 0x12f | 0x98e | 0x9a2 | 0x921 if command == DEFINE.0 => {
             "the owner has a password: define the counter with tpm2_nvdefine, as the runbook says"
+        }
+        0x149 | 0x12f | 0x98e | 0x9a2 | 0x921 => {
+            "the index has a password, or is locked: take another, or define one as the runbook says"
         }
         0x100 => "it was not started: an emulator needs --flags startup-clear",
         _ => "tpm2_rc_decode says what that means",
@@ -197,8 +218,9 @@ impl Counter {
         Ok(is)
     }
 
-    /// What there is at the index.
-    fn look(&mut self) -> Result<(), TpmError> {
+    /// Sees anew what there is at the index.
+    pub(crate) fn look(&mut self) -> Result<(), TpmError> {
+        (self.defined, self.value) = (false, None);
         let index = self.index.to_be_bytes();
         let public = match self.call(READ_PUBLIC, &index, &[]) {
             Err(TpmError::Refused { code: NO_SUCH_INDEX, .. }) => return Ok(()),
@@ -212,8 +234,7 @@ impl Counter {
         if index != is {
             return Err(TpmError::Malformed(READ_PUBLIC.0));
         }
-        let open = AUTH_READ | AUTH_WRITE;
-        if attributes & TYPE_MASK != TYPE_COUNTER || attributes & open != open {
+        if attributes & TYPE_MASK != TYPE_COUNTER || attributes & OPEN != OPEN {
             return Err(TpmError::NoCounter(self.index));
         }
         self.defined = true;

@@ -3,7 +3,7 @@
 #[path = "rollback/swtpm.rs"]
 mod swtpm;
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
@@ -65,8 +65,9 @@ fn an_index_that_is_something_else_is_refused() {
         ("bytes", read | write | no_da, 8),
         ("a field of bits", read | write | no_da | 2 << 4, 8),
         ("a counter for the owner", counter | owner_read | owner_write, 8),
-        ("a counter that only the owner reads", counter | owner_read | write, 8),
-        ("a counter that only the owner writes", counter | read | owner_write, 8),
+        ("a counter that only the owner reads", counter | owner_read | write | no_da, 8),
+        ("a counter that only the owner writes", counter | read | owner_write | no_da, 8),
+        ("a counter that others' wrong passwords lock", counter | read | write, 8),
     ];
     for ((what, attributes, bytes), index) in others.into_iter().zip(0x0180_0001..) {
         tpm.define(index, attributes, bytes);
@@ -74,7 +75,7 @@ fn an_index_that_is_something_else_is_refused() {
         assert!(matches!(refused, TpmError::NoCounter(i) if i == index), "{what}: {refused}");
     }
     // One that the owner defined is as good; this one spares the memory.
-    tpm.define(DEFAULT_INDEX, counter | read | write | 1 << 26, 8);
+    tpm.define(DEFAULT_INDEX, counter | read | write | no_da | 1 << 26, 8);
     let mut counter = open(&tpm);
     assert_eq!(counter.value(), None);
     let first = counter.increment().unwrap();
@@ -217,13 +218,42 @@ fn what_the_tpm_puts_off_is_tried_again_some_times() {
             Err(error) => assert!(!fits && error.to_string().contains("0x920; it puts this off"), "{error}"),
         }
     }
-    // Yielded, testing itself, busy: as well. Anything else: never.
-    for code in [0x908, 0x90a, 0x922] {
+    // Yielded, testing itself, busy, its memory out of reach: as well. Anything else: never.
+    for code in [0x908, 0x90a, 0x922, 0x923] {
         let answers = vec![response(0x8001, code, &[]), looked(&public()), count(1)];
         assert_eq!(peer(answers).1.unwrap().value(), Some(1));
     }
     let failed = peer(vec![response(0x8001, 0x101, &[]), looked(&public()), count(1)]).1.unwrap_err();
     assert!(matches!(failed, TpmError::Refused { code: 0x101, .. }), "{failed}");
+}
+
+#[test]
+fn what_to_do_depends_on_what_was_tried_and_what_was_said() {
+    let (owner, index) = ("the owner has a password", "the index has a password");
+    let of_both =
+        [(0x149, owner, index), (0x12f, owner, index), (0x98e, owner, index), (0x9a2, owner, index)];
+    let more = [
+        (0x921, owner, index),
+        (0x14b, "its memory is full", "its memory is full"),
+        (0x18b, "the index was deleted", "the index was deleted"),
+        (0x100, "it was not started", "it was not started"),
+        (0x101, "tpm2_rc_decode", "tpm2_rc_decode"),
+    ];
+    for (code, at_define, at_increment) in of_both.into_iter().chain(more) {
+        let no = || response(0x8001, code, &[]);
+        let define = peer(vec![response(0x8001, 0x18b, &[]), no()]).1;
+        let increment = peer(vec![looked(&public()), count(1), no()]).1;
+        for (counter, command, advice) in
+            [(define, "TPM2_NV_DefineSpace", at_define), (increment, "TPM2_NV_Increment", at_increment)]
+        {
+            let said = counter.unwrap().increment().unwrap_err().to_string();
+            let begin = format!("{command} of index 0x01814b57: the TPM says {code:#05x}; {advice}");
+            assert!(said.starts_with(&begin), "{said}");
+        }
+    }
+    let busy = io::Error::from_raw_os_error(16);
+    let said = TpmError::Io { command: "open", path: "/dev/tpm0".into(), source: busy }.to_string();
+    assert!(said.contains("give /dev/tpmrm0"), "{said}");
 }
 
 #[test]
