@@ -94,11 +94,18 @@ impl Cosigner {
         attempt: u32,
         rng: &mut impl CryptoRngCore,
     ) {
-        if let Err(refusal) = self.try_begin(&work, &holders, attempt, rng) {
+        if let Err(mut refusal) = self.try_begin(&work, &holders, attempt, rng) {
             if refusal.rule == Rule::Fresh && self.waiting.len() < WAITING_LIMIT {
-                self.desk.wants_tick = true;
-                self.waiting.push((work, holders, attempt));
-                return;
+                // A fresh head is a height, that everybody writes down: none is made for what is refused under it.
+                // What is not known here may come with the next one.
+                match self.check_known(&work) {
+                    Err(other) if self.may_release() && other.rule != Rule::Reference => refusal = other,
+                    known => {
+                        self.desk.wants_tick |= known.is_ok();
+                        self.waiting.push((work, holders, attempt));
+                        return;
+                    }
+                }
             }
             let (word, id) = (work.word(), work.id());
             self.refused(word, id, &refusal, Vec::new(), false);
@@ -114,6 +121,20 @@ impl Cosigner {
             self.begin(work, holders, attempt, rng);
         }
         self.settle(now_ms);
+    }
+
+    /// Whether the final log, old as it may be, allows it.
+    fn check_known(&self, work: &Work) -> Result<(), Refusal> {
+        match work {
+            Work::Spend { authorisation } => {
+                let time = self.final_state.clock().time.max(self.desk.now_s);
+                self.final_state.release(authorisation, time, &self.desk.decoder)
+            }
+            Work::Prove { ceremony, slot } => self
+                .share_public(*ceremony, *slot)
+                .map(|_| ())
+                .map_err(|refusal| Refusal::new(Rule::Reference, refusal.why)),
+        }
     }
 
     fn check_fresh(&self) -> Result<(), Refusal> {
