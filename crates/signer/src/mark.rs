@@ -2,17 +2,26 @@
 //! numbered on the disk, and counted in a TPM before anything that depends on it leaves.
 //!
 //! A write of the journals of the agreement or of the guard ends, in the same fsync, with a mark that bears the next
-//! count; then the counter goes on by one. **Invariant**: what left depends on no write with a higher mark than the
-//! count. So take a copy of the disk at any moment, with *m* its newest mark, and put it back later:
+//! count; then the counter goes on by one. A mark names the newest marks of both journals, so that one alone cannot
+//! be put back. Each start writes and counts three marks ([`AT_START`]) before anything leaves.
 //!
-//! - nothing was written since, or no later write was counted: the count is *m* or, if the copy fell between write
-//!   and count, still *m* − 1. Nothing left that the copy lacks. It is as good as the newest disk;
-//! - a later write was counted: it bore *m* + 1 or more, so the count is above *m*. That is noticed, and the co-signer
-//!   starts as with `--restored`.
+//! **Claim**: a disk that fits, because its newest mark is the count *c*, or *c* + 1 where the process was killed
+//! between the two, has every write on which anything depends that ever left, or says that it is to rejoin. Assumed:
+//! of all copies of a disk one runs at a time. Take a process A from which something left when it had counted *k*, and
+//! a disk D that fits later.
 //!
-//! A mark names the newest marks of both journals, so that one alone cannot be put back. It also says whether this
-//! co-signer is to rejoin, until it has: a process that is killed meanwhile does not forget what the counter no longer
-//! tells.
+//! - A counted its first marks, *a* + 1 to *a* + 3, before, so *k* is *a* + 3 or more; and *c* is *k* or more.
+//! - Each count is made once. Whoever comes after A read *k* or more at its start, and whoever came before A read *a*
+//!   or less then and counted no further. So of *a* + 2 and above, up to *k*, each number is on marks of A alone.
+//!   (*a* + 1 is not: one that was killed before it counted may have written it as well.)
+//! - The newest mark of D is *k* or more: it is A's, or of a process that began, likewise, with a disk that fitted
+//!   when A had ended. The mark names *a* + 2 or more for both journals, and their last marks are these. So both files
+//!   have what A wrote before.
+//! - What A wrote without a mark, when power failed within the write, nothing depends on until a later start has
+//!   replayed it; that one's first marks, in both files and behind it, are counted before it leaves.
+//!
+//! Any other disk is noticed, and starts as with `--restored`. A mark also says whether this co-signer is to rejoin,
+//! until it has: a process that is killed meanwhile does not forget what the counter no longer tells.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +33,11 @@ use crate::tpm::{Counter, TpmError};
 
 /// The journals that are marked: votes and sessions. The log is fetched from others, under final heads.
 pub(crate) const MARKED: [File; 2] = [File::Agreement, File::Guard];
+
+/// The journals that get a mark at each start, in this order. Both: the end of either may be a write that lost its
+/// mark when power failed. The first one again, because the first number may have been written before by one that was
+/// killed before it counted.
+pub(crate) const AT_START: [File; 3] = [File::Agreement, File::Guard, File::Agreement];
 
 /// How the record of a mark begins, and no other record of these journals.
 const BEGIN: &[u8] = b"{\"mark\":";
@@ -48,6 +62,12 @@ pub enum MarkError {
         /// The count.
         counter: Option<u64>,
     },
+    /// Nothing is here, and the counter knows of something.
+    #[error(
+        "this directory is empty, and the counter stands at {0}: if this co-signer is new, undefine the index \
+         (tpm2_nvundefine) or take another; if its disk was lost, start with --restored"
+    )]
+    Empty(u64),
     /// The option was left out.
     #[error(
         "this directory is counted in a TPM, at {0}: start with --tpm, or, when that TPM is lost, with --restored at \
@@ -107,6 +127,8 @@ pub(crate) enum Finding {
 pub(crate) struct Marks {
     found: BTreeMap<File, Mark>,
     newest: Option<Mark>,
+    /// Whether any journal holds anything else.
+    used: bool,
     pub(crate) counter: Option<Counter>,
     /// Said to be restored, at each start: it goes on without a counter.
     alone: bool,
@@ -117,6 +139,7 @@ impl Marks {
     pub(crate) fn strip(&mut self, file: File, records: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, MarkError> {
         let is_mark = |record: &Vec<u8>| MARKED.contains(&file) && record.starts_with(BEGIN);
         let (marks, records): (Vec<_>, Vec<_>) = records.into_iter().partition(is_mark);
+        self.used |= !records.is_empty();
         if let Some(last) = marks.last() {
             let record: Record = canon::decode(last).map_err(|e| MarkError::Wrong(file.name(), e))?;
             self.found.insert(file, record.mark);
@@ -127,10 +150,11 @@ impl Marks {
 
     fn find(&self, counter: Option<u64>) -> Result<Finding, MarkError> {
         let Some(newest) = self.newest else {
-            return Ok(match counter {
-                None => Finding::New,
-                Some(_) => Finding::Old("it bears no mark, and the counter was used before"),
-            });
+            return match counter {
+                None => Ok(Finding::New),
+                Some(count) if !self.used => Err(MarkError::Empty(count)),
+                Some(_) => Ok(Finding::Old("it bears no mark, and the counter was used before")),
+            };
         };
         let mark = newest.number();
         let count = counter.filter(|count| count.saturating_add(1) >= mark);
@@ -148,14 +172,16 @@ impl Marks {
         })
     }
 
-    /// Compares the disk with the counter, and takes that counter from here on. After [`Finding::New`] and
-    /// [`Finding::Old`] both journals are marked anew before anything else.
+    /// Compares the disk, whose journals are locked, with the counter, and takes that counter from here on. With one,
+    /// the journals [`AT_START`] are marked before anything else.
     pub(crate) fn enter(&mut self, counter: Option<Counter>, told: bool) -> Result<Finding, MarkError> {
         let Some(mut counter) = counter else {
             self.alone = told;
             self.check_entered()?;
             return Ok(Finding::Fits);
         };
+        // It was opened before the journals were locked: another process may have counted since.
+        counter.look()?;
         let finding = if told { Finding::Old("--restored says so") } else { self.find(counter.value())? };
         // The first count of a counter may be any.
         if finding == Finding::Uncounted || counter.value().is_none() {

@@ -20,7 +20,7 @@ use crate::cosigner::{
     Asker, Cosigner, Disk, Effect, Event, File, KEYS_FILE, OFFER_SUFFIX, SHARE_SUFFIX, Timer,
 };
 use crate::journal::{Journal, JournalError, write_file_atomic};
-use crate::mark::{Finding, MARKED, MarkError, Marks};
+use crate::mark::{AT_START, Finding, MarkError, Marks};
 use crate::tpm::Counter;
 
 /// Messages that wait to be written on one connection; a peer that reads no more is cut off.
@@ -97,19 +97,14 @@ impl Store {
         Ok((Self { directory: directory.to_owned(), journals, marks }, disk))
     }
 
-    /// Compares the disk with a counter, by which its writes are counted from here on. Without one it goes on as it
-    /// is, unless its writes were counted before. `restored`: the data directory may be an old copy, and the counter
-    /// another one (P12). If the comparison shows that it may be, [`Process::run`] knows.
-    ///
-    /// # Errors
-    /// A counter that is not the one of this disk; a counter that is needed and not given.
-    pub fn enter(&mut self, counter: Option<Counter>, restored: bool) -> Result<(), ProcessError> {
+    /// See [`Process::enter`].
+    fn enter(&mut self, counter: Option<Counter>, restored: bool) -> Result<(), ProcessError> {
         let finding = self.marks.enter(counter, restored)?;
         if let Finding::Old(why) = finding {
             eprintln!("this disk may be an older copy: {why}; starting as with --restored");
         }
-        if matches!(finding, Finding::New | Finding::Old(_)) {
-            for file in MARKED {
+        if self.marks.counter.is_some() {
+            for file in AT_START {
                 self.append(file, &[])?;
             }
         }
@@ -231,14 +226,13 @@ impl Process {
     /// Binds the listener; nothing is served yet.
     ///
     /// # Errors
-    /// A public address, or one in use; a store that was not entered and must be.
+    /// A public address, or one in use.
     pub fn new(
         cosigner: Cosigner,
         store: Store,
         address: SocketAddr,
         tls: &TlsKey,
     ) -> Result<Self, ProcessError> {
-        store.marks.check_entered()?;
         let guests = Guests::default();
         let known = Arc::clone(&guests);
         let allow = move |key: &[u8; 32]| known.read().is_ok_and(|g| g.contains_key(&Hash(*key)));
@@ -261,11 +255,23 @@ impl Process {
         self.listener.local_addr()
     }
 
+    /// Compares the disk with a counter, by which its writes are counted from here on: only now, as a process that
+    /// starts again and again because it cannot listen would wear the counter. Without one it goes on as it is,
+    /// unless its writes were counted before. `restored`: the data directory may be an old copy, and the counter
+    /// another one (P12). If the comparison shows that it may be, [`Self::run`] knows.
+    ///
+    /// # Errors
+    /// A counter that is not the one of this disk; a counter that is needed and not given.
+    pub fn enter(&mut self, counter: Option<Counter>, restored: bool) -> Result<(), ProcessError> {
+        self.store.enter(counter, restored)
+    }
+
     /// Serves until the disk fails or the clock steps. `restored`: the data directory may be an old copy (P12).
     ///
     /// # Errors
-    /// See [`ProcessError`]; the process must end then.
+    /// See [`ProcessError`]; the process must end then. Also a disk that was not entered and must be.
     pub fn run(mut self, restored: bool) -> Result<(), ProcessError> {
+        self.store.marks.check_entered()?;
         let (feed, inbox) = sync_channel(INBOX_LIMIT);
         let (listener, guests) = (Arc::clone(&self.listener), Arc::clone(&self.guests));
         thread::spawn(move || accept(&listener, &guests, &feed));

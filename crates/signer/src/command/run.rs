@@ -64,7 +64,7 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     let genesis = pinned_genesis(&directory, options)?;
     // A misspelt option must not be found when the process ends: it might be the one that has the disk counted.
     options.finish()?;
-    let (mut store, mut disk) = Store::open(&directory)?;
+    let (store, mut disk) = Store::open(&directory)?;
     let (name, vault, secrets) = open_keys(&genesis, named, &directory, &secret)?;
     drop(secret);
     let tls = TlsKey::from_seed(secrets.tls_seed())?;
@@ -85,8 +85,8 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     if let Err(refusal) = cosigner.check_keys() {
         eprintln!("keyward-signer: {}", refusal.why);
     }
-    store.enter(counter, restored)?;
-    let process = Process::new(cosigner, store, address, &tls)?;
+    let mut process = Process::new(cosigner, store, address, &tls)?;
+    process.enter(counter, restored)?;
     let address = process.local_addr();
     println!("co-signer {name} listening on {address}");
     if let Some(ready) = ready_file {
