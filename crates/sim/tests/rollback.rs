@@ -4,13 +4,22 @@
 mod swtpm;
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use custody::Hash;
+use custody::genesis::Genesis;
+use custody::rule_set::NEWEST;
 use custody::statement::Body;
+use fixtures::{newest, policy_of, rule};
+use signer::cosigner::FRESH_S;
 use sim::attacker::Scene;
+use sim::processes::{program, secret};
+use sim::relay::Town;
 use swtpm::Tpm;
 
 /// What does not come within this time does not come.
@@ -162,4 +171,67 @@ fn a_tpm_that_goes_away_ends_the_co_signer_before_it_says_more() {
     one_more(&mut scene);
     let newest = height(&scene);
     scene.server.wait("s1 at the newest height", |v| v.heights.get("s1").filter(|h| **h >= newest).copied());
+}
+
+/// A service that is started again and again because its port is taken must not wear the counter.
+#[test]
+fn a_start_that_cannot_listen_counts_nothing() {
+    let tpm = Tpm::new();
+    let socket = tpm.socket();
+    let counted = ["--tpm", socket.to_str().unwrap()];
+    let mut scene = Scene::ready();
+    restart(&mut scene, &counted);
+    scene.server.settle();
+    scene.kill("s1");
+    let before = tpm.count();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (data, genesis) = (scene.signers.data("s1"), scene.world.state.genesis_hash().to_string());
+    let mut command = Command::new(program());
+    command.arg("run").arg("--dir").arg(&data).arg("--genesis").arg(data.with_file_name("genesis.json"));
+    command.args(["--genesis-hash", &genesis, "--listen", &taken.local_addr().unwrap().to_string()]);
+    command.args(["--secret-fd", "0"]).args(counted).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&secret("s1")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("Address already in use"), "{said}");
+    assert_eq!(tpm.count(), before);
+    // The twin: one that listens.
+    scene.start("s1", &counted);
+    scene.kill("s1");
+    assert!(tpm.count() > before);
+}
+
+/// P14: every co-signer writes down each height, and counts what it writes.
+#[test]
+fn orders_to_sign_what_cannot_be_signed_make_no_heights() {
+    let mut town = Town::new(Genesis { policy: policy_of(NEWEST, &[rule()], 0), ..newest() }, false);
+    town.open();
+    let request = town.asked("acme", 100_000, 600);
+    let coin = town.coin(101_000);
+    let authorisation = town.pay_from(request, coin, 1_000).unwrap();
+    let pair = ["s1", "s2"];
+    let height = |town: &Town| town.state().clock().height;
+    let idle = |town: &mut Town, s: u64| {
+        let before = height(town);
+        town.cluster.run(s * 1_000, |_| false);
+        before
+    };
+    idle(&mut town, FRESH_S + 5);
+    for made_up in [1, 2, 3] {
+        town.sign(Hash([made_up; 32]), pair);
+        assert_eq!(idle(&mut town, 10), height(&town), "a height for nothing");
+        assert!(town.cluster.refusals().is_empty(), "it may come with the next head");
+    }
+    // The twin: a head is made for what can be signed.
+    let before = height(&town);
+    town.sign(authorisation, pair);
+    assert!(town.cluster.run(10_000, |c| c.signature().is_some()));
+    assert!(height(&town) > before);
+    // What has ended can not, and is refused under the old head.
+    idle(&mut town, 700);
+    let before = height(&town);
+    assert_eq!(town.signed(authorisation, pair), Err(vec!["P20.ended".to_owned(); 2]));
+    idle(&mut town, 10);
+    assert_eq!(height(&town), before);
 }
