@@ -19,7 +19,7 @@ use crate::records::Record;
 use crate::rule::{Refusal, Rule, ensure};
 use crate::seats::{WithGroup, WithPerson};
 use crate::state::{Approval, InForce, KeyRecord, Owner, Proposal, SlotRecord, Stage, State};
-use crate::statement::{Activate, Propose, Supports, Veto, key_id};
+use crate::statement::{Activate, Propose, Veto, key_id};
 
 /// Most accounts in one ceremony.
 pub const SLOTS_LIMIT: usize = 64;
@@ -489,52 +489,6 @@ impl State {
         let sealed = card.seal != old.seal || self.clock.rules < 2;
         sound(sealed, "each epoch has a sealing key of its own")?;
         self.check_fresh_keys(&Owner::Cosigner(card.name.clone()), &card.keys())
-    }
-
-    pub(crate) fn supports(&mut self, supports: &Supports, owner: Owner) -> Result<(), Refusal> {
-        let Owner::Cosigner(name) = owner else {
-            return Err(Refusal::new(Rule::Standing, "only co-signers support rule sets"));
-        };
-        let fits = |p: &Proposal| match &p.document {
-            Document::Upgrade(u) => {
-                p.stage == Stage::Supporting && u.version == supports.version && u.rules == supports.rules
-            }
-            _ => false,
-        };
-        let found = self.proposals.iter().find(|(_, p)| fits(p)).map(|(id, p)| (*id, p.clone()));
-        let (id, mut proposal) =
-            found.ok_or_else(|| Refusal::new(Rule::RuleSet, "no approved upgrade names this rule set"))?;
-        proposal.supports.insert(name);
-        self.proposals.put(&mut self.facts, id, proposal);
-        self.wait_if_supported(id);
-        Ok(())
-    }
-
-    /// Whether as many co-signers as decide have a rule set. Who left counts no more (P30).
-    fn is_supported(&self, proposal: &Proposal) -> bool {
-        let members = self.cosigners();
-        let supporters = members.iter().filter(|card| proposal.supports.contains(&card.name)).count();
-        supporters >= self.numbers().quorum
-    }
-
-    fn wait_if_supported(&mut self, id: Hash) {
-        if self.proposals.get(&id).is_some_and(|proposal| self.is_supported(proposal)) {
-            let delay =
-                self.policy().and_then(|(p, _)| p.governance.get(&Kind::Upgrade)).map_or(0, |g| g.delay_s);
-            // At least one Tick lies between the last support and the change.
-            let due = self.clock.delay.saturating_add(delay);
-            self.stage(&id, Stage::Waiting(due));
-            self.waiting.put(&mut self.facts, (due, id), ());
-        }
-    }
-
-    /// In another set as many as support an upgrade already may decide.
-    fn recount_supports(&mut self) {
-        let open = self.proposals.iter().filter(|(_, p)| p.stage == Stage::Supporting);
-        let open: Vec<Hash> = open.map(|(id, _)| *id).collect();
-        for id in open {
-            self.wait_if_supported(id);
-        }
     }
 
     pub(crate) fn veto(&mut self, veto: &Veto, owner: Owner) -> Result<(), crate::apply::Fault> {
