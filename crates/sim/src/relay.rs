@@ -64,6 +64,8 @@ pub struct Cluster {
     pub kills: u64,
     /// Every message that a co-signer gave to the server, other than those to its peers.
     pub said: Vec<(usize, FromCosigner)>,
+    /// Every message that a co-signer gave to the server for its peers, once a test asks for them.
+    pub peers: Option<Vec<(usize, Vec<u8>)>>,
     /// What left the co-signers.
     pub record: Record,
     kept: Vec<(usize, FromCosigner)>,
@@ -114,6 +116,7 @@ impl Cluster {
             kept: Vec::new(),
             kills: 0,
             said: Vec::new(),
+            peers: None,
             record,
             side: side.collect(),
             places,
@@ -371,6 +374,9 @@ impl Cluster {
                     if let Some(share) = self.record.framed(place, &bytes.0) {
                         self.released(place, share);
                     }
+                }
+                if let Some(peers) = &mut self.peers {
+                    peers.push((place, bytes.0.clone()));
                 }
                 let from = name(self.places[place].who);
                 for other in 0..self.len() {

@@ -10,7 +10,7 @@ use custody::genesis::Genesis;
 use custody::resharing::Resharing;
 use custody::statement::{Body, Freeze, Propose, Scope};
 use fixtures::newest;
-use signer::cosigner::{Cosigner, Disk};
+use signer::cosigner::{Cosigner, Disk, OUTSIDER_PAUSE_S};
 use sim::deployment::{Deployment, card, name, secrets, vault};
 use sim::relay::{Cluster, Town, Weather};
 use wire::message::{FromCosigner, ReceiptState, ToCosigner};
@@ -364,6 +364,64 @@ fn only_who_votes_acknowledges_a_freeze() {
     for at in [3, outsider] {
         assert!(matches!(said(at), Some(ReceiptState::Refused { .. })), "{at}: {:?}", said(at));
     }
+}
+
+/// When all of genesis have gone, somebody new still gets the log, from names that genesis does not know.
+#[test]
+fn somebody_joins_when_all_of_genesis_have_gone() {
+    let mut town = town();
+    let mut members = vec!["s1", "s2", "s3", "w1"];
+    let mut places = vec![0, 1, 2, 3];
+    for new in ["s4", "s5", "s6", "s7", "s8"] {
+        let gone = members.remove(0);
+        members.push(new);
+        adopt(&mut town, set_of(&members, &[new]));
+        let place = town.cluster.join(new, &[head(&town)]);
+        places.push(place);
+        let four = places[1..].to_vec();
+        town.near = four.clone();
+        assert!(town.cluster.run(SOON_MS, |c| four.iter().all(|p| votes(c, *p))), "{new} for {gone}");
+        town.cluster.kill(places.remove(0), u64::MAX / 2);
+        town.tick();
+    }
+    // One of those loses its disk, and comes back from a head.
+    let lost = places[1];
+    town.near = vec![places[0], places[2], places[3]];
+    let disk = Disk { pins: vec![head(&town)], ..Disk::default() };
+    town.cluster.restore(lost, disk, false);
+    assert!(town.cluster.run(SOON_MS, |c| votes(c, lost)), "its disk stays empty");
+    assert_one_history(&town.cluster);
+}
+
+/// Who left gets the log, and not as often as it asks: what waits for a link of the server is bounded.
+#[test]
+fn who_left_gets_the_log_now_and_then() {
+    let mut town = town();
+    adopt(&mut town, set_of(&["s1", "s2", "s3", "s4"], &["s4"]));
+    town.tick();
+    let pieces = |town: &mut Town, from: &str, asks: usize| {
+        town.cluster.peers = Some(Vec::new());
+        for _ in 0..asks {
+            let bytes =
+                custody::Blob(serde_json::to_vec(&serde_json::json!({ "behind": { "from": 1 } })).unwrap());
+            town.cluster.tell(0, &ToCosigner::Peer { from: name(from), bytes });
+        }
+        town.cluster.run(1_000, |_| false);
+        town.cluster
+            .peers
+            .iter()
+            .flatten()
+            .filter(|(place, bytes)| *place == 0 && bytes.starts_with(b"{\"log\""))
+            .count()
+    };
+    // It was given what it needed to learn that it left.
+    town.cluster.run(1_000 * (OUTSIDER_PAUSE_S + 1), |_| false);
+    assert_eq!(pieces(&mut town, "w1", 1_000), 1);
+    assert_eq!(pieces(&mut town, "s2", 20), 20, "who votes is answered");
+    town.cluster.run(1_000 * (OUTSIDER_PAUSE_S - 4), |_| false);
+    assert_eq!(pieces(&mut town, "w1", 5), 0);
+    town.cluster.run(3_000, |_| false);
+    assert_eq!(pieces(&mut town, "w1", 5), 1);
 }
 
 /// Who left, and was cut off before, still learns of it, and keeps no share that is out of use.

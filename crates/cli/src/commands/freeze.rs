@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use approver::{Signed, narrowed, plain};
-use custody::document::{CosignerCard, Document, Kind, Resume, Revocation};
-use custody::genesis::{Numbers, quorum_of};
+use custody::document::{CosignerCard, Document, Resume, Revocation};
+use custody::genesis::{Numbers, delay_floor_s, quorum_of};
 use custody::name::Name;
 use custody::state::{Authorisation, Stage, State};
 use custody::statement::Scope;
@@ -164,7 +164,7 @@ pub(crate) fn freeze(
             count_final_head(&session, &signed, &mut held);
         }
         let state = session.replica.state();
-        let frozen = knows_all_sets(state, now())
+        let frozen = knows_all_sets(&state.genesis().network, state.clock().time, now())
             && is_frozen(&state.numbers(), &holder_sets(state), &committees(state), &held, now());
         let left = until.saturating_duration_since(Instant::now());
         if frozen || left.is_zero() {
@@ -199,12 +199,12 @@ fn rehearsed(mut book: Book<'_>, drill: FreezeDrill) -> Result<()> {
     Ok(())
 }
 
-/// Whether nobody else votes than whom this log names: another set waits for its delay, so a log that is younger than that
-/// knows of it (P30). Where there is no delay, on networks for tests, nobody can know.
-fn knows_all_sets(state: &State, now: u64) -> bool {
-    let delay = state.policy().and_then(|(policy, _)| policy.governance.get(&Kind::CosignerSet));
-    let delay = delay.map_or(0, |of| of.delay_s);
-    delay == 0 || now.saturating_add(SETTLED_S) <= state.clock().time.saturating_add(delay)
+/// Whether nobody else votes or holds shares than whom this log names: what changes that waits for the floor of all delays at
+/// least, so a log that is younger knows of it (P13, P30), whatever the policy is by now. Where there is no floor, on networks for tests,
+/// nobody can know.
+fn knows_all_sets(network: &str, log_time: u64, now: u64) -> bool {
+    let floor = delay_floor_s(network);
+    floor == 0 || now.saturating_add(SETTLED_S) <= log_time.saturating_add(floor)
 }
 
 /// The sets that vote now, or will when their delay is over, each with N − q + f + 1.
@@ -404,4 +404,23 @@ pub(crate) fn revoke(global: &Global, other: Option<Hash>, yes: bool) -> Result<
 #[derive(Serialize)]
 struct Revoked {
     id: Hash,
+}
+
+#[cfg(test)]
+mod tests {
+    use custody::genesis::{MAINNET, REGTEST};
+
+    use super::*;
+
+    /// Whatever the delays were when the log was fetched: others may be in force since, of a day at least.
+    #[test]
+    fn a_log_older_than_the_shortest_delay_does_not_know_who_votes() {
+        let (fetched, day) = (1_000_000, 24 * 3_600);
+        for (later, knows) in
+            [(0, true), (day - SETTLED_S, true), (day - SETTLED_S + 1, false), (3 * day, false)]
+        {
+            assert_eq!(knows_all_sets(MAINNET, fetched, fetched + later), knows, "{later}");
+        }
+        assert!(knows_all_sets(REGTEST, fetched, fetched + 3 * day));
+    }
 }

@@ -71,6 +71,10 @@ pub fn keys_context(name: &Name) -> VaultContext {
     VaultContext { kind: VaultKind::CosignerKeys, genesis: Hash::default(), cosigner: name.clone() }
 }
 
+/// Who is no co-signer any more gets a piece of the log after so long again, in seconds: a piece is up to a megabyte, and
+/// the server drops the oldest of what waits for a link.
+pub const OUTSIDER_PAUSE_S: u64 = 10;
+
 /// How long a co-signer's own statement stays valid, in seconds.
 pub const OWN_STATEMENT_S: u64 = 3_600;
 
@@ -174,6 +178,8 @@ pub struct Cosigner {
     unstarted: Option<(bool, Hash)>,
     /// What makes its questions to the others new: fresh at each start.
     nonce: Hash,
+    /// How often it asked the others for its votes since the start or the last change of the set (P12).
+    unheard: u32,
     /// What it said of itself about proposals and resharings, with the end of that statement.
     said: BTreeMap<Hash, u64>,
     sessions: Sessions,
@@ -182,6 +188,8 @@ pub struct Cosigner {
     shares: BTreeMap<(Hash, u32), HeldShare>,
     /// The keys that were made for resharings under way.
     offers: BTreeMap<Hash, SealKey>,
+    /// When those who left were last given a piece of the log.
+    told: BTreeMap<Name, u64>,
     waiting: Vec<(Work, Vec<Name>, u32)>,
     inbox: Vec<Frame>,
     out: Vec<Effect>,
@@ -228,12 +236,14 @@ impl Cosigner {
             new_host,
             unstarted: None,
             nonce: Hash::default(),
+            unheard: 0,
             said: BTreeMap::new(),
             sessions: Sessions::default(),
             used: BTreeMap::new(),
             guard_records: 0,
             shares: BTreeMap::new(),
             offers: BTreeMap::new(),
+            told: BTreeMap::new(),
             waiting: Vec::new(),
             inbox: Vec::new(),
             out: Vec::new(),
@@ -260,8 +270,8 @@ impl Cosigner {
         match event {
             Event::Message { from, message } => self.receive(from, message, now_ms, rng),
             Event::Timer(Timer::Agreement(id)) => {
-                self.ask_for_heads(id);
                 self.drive(agreement::Input::Timer(id), now_ms);
+                self.ask_for_heads(id);
             }
             Event::Timer(Timer::Heads) => self.repeat_heads(),
             Event::Timer(Timer::DelayTick) => {}
@@ -455,21 +465,36 @@ impl Cosigner {
         }
     }
 
-    fn receive_peer(&mut self, from: &Name, bytes: &[u8], now_ms: u64) {
-        // The name is only the server's word: it says where answers go, and proves nothing. Who leaves with the last
-        // batch still co-signs its head, and who left still learns of it.
-        if !self.desk.state.was_cosigner(from) {
+    /// Gives the log from a height on. Who left gets it too, and not so often that others are kept from theirs.
+    fn tell_log(&mut self, to: &Name, height: u64) {
+        let piece = self.heads.piece(height);
+        if piece.batches.is_empty() {
             return;
         }
+        if self.desk.state.cosigner(to).is_none() {
+            let now = self.desk.now_s;
+            if self.told.get(to).is_some_and(|at| now < at.saturating_add(OUTSIDER_PAUSE_S)) {
+                return;
+            }
+            self.told.insert(to.clone(), now);
+        }
+        self.tell_peers(Some(to.clone()), &PeerMessage::Log(piece));
+    }
+
+    fn receive_peer(&mut self, from: &Name, bytes: &[u8], now_ms: u64) {
+        // The name is only the server's word: it says where answers go, and proves nothing. Who leaves with the last
+        // batch still co-signs its head, and who left still learns of it. Whom this log does not know yet may have
+        // joined since: a log shows by itself whether it is to be taken.
         let Ok(message) = wire::json::decode::<PeerMessage>(bytes) else { return };
+        if !matches!(message, PeerMessage::Log(_)) && !self.desk.state.was_cosigner(from) {
+            return;
+        }
         match message {
             PeerMessage::Agreement(bytes) => self.drive(agreement::Input::Message(bytes.0), now_ms),
             PeerMessage::Cosignature { height, line } => {
-                let (last, note) = self.heads.last();
-                let (last, note) = (last, note.to_owned());
-                if height <= last && !note.is_empty() {
-                    let piece = self.heads.piece(height);
-                    self.tell_peers(Some(from.clone()), &PeerMessage::Log(piece));
+                let last = self.heads.last().0;
+                if height <= last {
+                    self.tell_log(from, height);
                 } else {
                     self.heads.add_from(height, from.clone(), line);
                     // Whoever may not vote yet does not decide itself, and asks for what others decided.
@@ -485,10 +510,7 @@ impl Cosigner {
                 if height > next {
                     self.tell_peers(Some(from.clone()), &PeerMessage::Behind { from: next });
                 }
-                let piece = self.heads.piece(height);
-                if !piece.batches.is_empty() {
-                    self.tell_peers(Some(from.clone()), &PeerMessage::Log(piece));
-                }
+                self.tell_log(from, height);
             }
             PeerMessage::Log(piece) => self.catch_up(&piece, now_ms),
             PeerMessage::Reduction(bytes) => {

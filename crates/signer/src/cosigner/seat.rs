@@ -8,6 +8,9 @@ use super::peer::PeerMessage;
 use super::{Cosigner, StartError};
 use crate::agreement::{Agreement, Committee, Seat, TimerId};
 
+/// Questions to the others, one a second, after which whoever is not answered asks for final heads too.
+const UNHEARD_LIMIT: u32 = 3;
+
 /// What separates what one set signs in the agreement from what another does, and deployments from each other: a member's number
 /// means somebody else in another set.
 fn domain(state: &State) -> Hash {
@@ -59,14 +62,26 @@ impl Cosigner {
         }
         let data = [nonce.0, Hash::of("keyward/set-nonce/v1", &self.seated_since.to_be_bytes()).0].concat();
         self.nonce = Hash::sha256(&data);
+        self.unheard = 0;
         self.unstarted = Some((restored, self.nonce));
         self.start_agreement(now_ms);
     }
 
-    /// While a height lasts, or others are asked for their word, they may be in another set already, which does not
-    /// understand this one: final heads are understood by all.
+    /// While a height lasts, or nobody answers, the others may be in another set already, which does not understand this
+    /// one: final heads are understood by all. What others know of an old disk is to be heard before it has caught up,
+    /// so they are asked for that alone a few times (P12).
     pub(super) fn ask_for_heads(&mut self, timer: TimerId) {
-        if timer == TimerId::Retransmit {
+        let Some(agreement) = self.agreement.as_ref().filter(|_| timer == TimerId::Retransmit) else {
+            return;
+        };
+        let wanted = if agreement.may_release() {
+            self.unheard = 0;
+            agreement.is_running()
+        } else {
+            self.unheard = self.unheard.saturating_add(1);
+            agreement.is_restored() || self.unheard >= UNHEARD_LIMIT
+        };
+        if wanted {
             self.tell_peers(None, &PeerMessage::Behind { from: self.heads.last().0.saturating_add(1) });
         }
     }

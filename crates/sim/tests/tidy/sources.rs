@@ -8,7 +8,7 @@ use crate::{TRUSTED, files, none};
 /// Lines of trusted code, neither blank nor comment, tests not included. Why these figures, and what is to
 /// be cut, stands in `docs/adr/0002-trusted-line-budgets.md`; raising one takes an ADR.
 const BUDGETS: &[(&[&str], usize)] = &[
-    (&["custody", "chain", "keys", "signer"], 14_900),
+    (&["custody", "chain", "keys", "signer"], 15_000),
     (&["wire"], 1_250),
     (&["approver"], 1_650),
     (&["ceremony"], 6_400),
