@@ -251,6 +251,15 @@ fn an_empty_disk_starts_from_a_pinned_head() {
     let last = piece.note.trim_end().rsplit_once('\n').unwrap().0;
     let last = last.rsplit_once('\n').map_or(last, |(rest, _)| rest);
     fs::write(&pin, format!("{last}\n")).unwrap();
+    // An option that is none, or not for one of genesis, is refused before anything is served.
+    for (wrong, word) in
+        [(&["--tmp", "/dev/tpmrm0"][..], "--tmp"), (&["--first-start"][..], "--first-start is for")]
+    {
+        let said = scene.signers.refuses_with("s3", wrong);
+        assert!(said.contains(word), "{said}");
+    }
+    let said = scene.signers.refuses_with("s3", &["--first-start", "--name", "s3"]);
+    assert!(said.contains("--first-start is for"), "{said}");
     let said = scene.signers.refuses_with("s3", &pinned);
     assert!(said.contains("not final"), "{said}");
     scene.start("s3", &[]);

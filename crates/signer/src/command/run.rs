@@ -62,6 +62,14 @@ pub(crate) fn run(options: &mut Options) -> Result<(), Failure> {
     let counter = counter(options)?;
     let secret = read_secret(options)?;
     let genesis = pinned_genesis(&directory, options)?;
+    // Of those in genesis one starts first when the deployment does; later its disk was lost, and others know its votes (P12).
+    if first_start
+        && !named.as_ref().is_some_and(|name| genesis.cosigners.iter().all(|card| card.name != *name))
+    {
+        return Err(
+            "--first-start is for a co-signer that joins, with the --name that genesis does not know".into(),
+        );
+    }
     // A misspelt option must not be found when the process ends: it might be the one that has the disk counted.
     options.finish()?;
     let (store, mut disk) = Store::open(&directory)?;
