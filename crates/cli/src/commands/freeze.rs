@@ -164,8 +164,15 @@ pub(crate) fn freeze(
             count_final_head(&session, &signed, &mut held);
         }
         let state = session.replica.state();
-        let frozen = knows_all_sets(&state.genesis().network, state.clock().time, now())
-            && is_frozen(&state.numbers(), &holder_sets(state), &committees(state), &held, now());
+        let known = knows_all_sets(&state.genesis().network, state.clock().time, now());
+        if known {
+            problems.remove("log");
+        } else {
+            let why = "it is older than the shortest delay, so others may vote by now: nothing is called frozen before a newer one";
+            problems.insert("log".to_owned(), why.to_owned());
+        }
+        let frozen =
+            known && is_frozen(&state.numbers(), &holder_sets(state), &committees(state), &held, now());
         let left = until.saturating_duration_since(Instant::now());
         if frozen || left.is_zero() {
             break frozen;
